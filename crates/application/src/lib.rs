@@ -1,0 +1,13 @@
+//! The use cases of the GlobeCo investment services, and the ports they run on.
+//!
+//! Ports are traits over domain types; adapters implement them, `server` chooses which.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod correlation;
+pub mod health;
+mod identity;
+pub mod order_generation;
+pub mod repository;
+pub mod upstream;

@@ -1,0 +1,86 @@
+//! Order generation: keeps models, rebalances the portfolios that follow them, keeps the record.
+
+pub mod models;
+pub mod ports;
+pub mod rebalance;
+pub mod rebalances;
+
+use domain::identifier::{ModelId, PortfolioId, RebalanceId};
+use domain::order_generation::model::ChangeRefused;
+use domain::order_generation::problem::{BandPolicy, Refusal};
+use domain::order_generation::rebalance::Unsound;
+
+use crate::clock::Clock;
+use crate::{repository, upstream};
+
+use ports::{
+    HoldingsSource, ModelRepository, Optimizer, OptimizerError, PortfolioDirectory, PriceSource,
+    RebalanceRepository,
+};
+
+/// The order-generation use cases and the ports they run on.
+pub struct OrderGeneration {
+    pub models: Box<dyn ModelRepository>,
+    pub rebalances: Box<dyn RebalanceRepository>,
+    pub holdings: Box<dyn HoldingsSource>,
+    pub prices: Box<dyn PriceSource>,
+    pub portfolios: Box<dyn PortfolioDirectory>,
+    pub optimizer: Box<dyn Optimizer>,
+    pub clock: Box<dyn Clock>,
+    pub policy: Policy,
+}
+
+/// How portfolios are rebalanced.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Portfolios of one rebalance that are read or solved at the same time.
+    pub max_parallel: usize,
+    pub bands: BandPolicy,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("Model {0} not found")]
+    UnknownModel(ModelId),
+    #[error("Rebalance {0} not found")]
+    UnknownRebalance(RebalanceId),
+    #[error("No portfolio {portfolio} in rebalance {rebalance}")]
+    NotInRebalance {
+        rebalance: RebalanceId,
+        portfolio: PortfolioId,
+    },
+    #[error("Portfolio {0} not found: no model is followed by it")]
+    UnknownPortfolio(PortfolioId),
+    #[error("Portfolio {portfolio} does not follow model {model}")]
+    DoesNotFollow {
+        model: ModelId,
+        portfolio: PortfolioId,
+    },
+    #[error("Model with name '{0}' already exists")]
+    NameTaken(String),
+    #[error("Model has been modified by another process")]
+    ModelModified { source: repository::Error },
+    #[error("Rebalance has been modified by another process")]
+    RebalanceModified { source: repository::Error },
+    #[error(transparent)]
+    ChangeRefused(#[from] ChangeRefused),
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error("none of the model's {count} portfolios can be rebalanced; of {portfolio}: {refusal}")]
+    AllRefused {
+        count: usize,
+        portfolio: PortfolioId,
+        refusal: Refusal,
+    },
+    #[error(transparent)]
+    Upstream(#[from] upstream::Error),
+    #[error(transparent)]
+    Optimizer(#[from] OptimizerError),
+    #[error("the answer for portfolio {portfolio} was rejected")]
+    Unsound {
+        portfolio: PortfolioId,
+        source: Unsound,
+    },
+    #[error(transparent)]
+    Repository(#[from] repository::Error),
+}

@@ -1,0 +1,169 @@
+//! Keeping models.
+
+use domain::Timestamp;
+use domain::identifier::ModelId;
+use domain::order_generation::model::{ChangeRefused, Followers, Model, ModelContent};
+use domain::order_generation::position::Position;
+use domain::version::Version;
+
+use super::ports::{Direction, ModelKey, Page};
+use super::{Error, OrderGeneration};
+use crate::{identity, repository};
+
+/// How often a change without a version of its own is tried against others before it is a conflict.
+const MAX_ATTEMPTS: usize = 64;
+
+impl OrderGeneration {
+    pub async fn models(
+        &self,
+        order: &[(ModelKey, Direction)],
+        page: Page,
+    ) -> Result<Vec<Model>, Error> {
+        Ok(self.models.list(order, page).await?)
+    }
+
+    pub async fn model(&self, id: &ModelId) -> Result<Model, Error> {
+        self.models.find(id).await?.ok_or(Error::UnknownModel(*id))
+    }
+
+    pub async fn create_model(&self, content: ModelContent) -> Result<Model, Error> {
+        let now = self.clock.now();
+        let model = Model::create(ModelId::from_bytes(identity::fresh(now)), content, now);
+        self.models
+            .insert(&model)
+            .await
+            .map_err(|error| change_failed(error, &model.id, &model.content()))?;
+        tracing::info!(model_id = %model.id, version = %model.version, "model created");
+        Ok(model)
+    }
+
+    /// Replaces a model that the caller read at `expected`. The last rebalance date never moves back.
+    ///
+    /// A replacement that changes nothing leaves the version as it is.
+    pub async fn replace_model(
+        &self,
+        id: &ModelId,
+        content: ModelContent,
+        last_rebalance_date: Option<Timestamp>,
+        expected: Version,
+    ) -> Result<Model, Error> {
+        let model = self.model(id).await?;
+        if model.version != expected {
+            let source = repository::Error::Conflict {
+                expected,
+                found: model.version,
+            };
+            return Err(Error::ModelModified { source });
+        }
+        if model.content() == content && last_rebalance_date <= model.last_rebalance_date {
+            return Ok(model);
+        }
+        self.replace(id, &content, last_rebalance_date, expected)
+            .await
+    }
+
+    pub async fn delete_model(&self, id: &ModelId, expected: Version) -> Result<(), Error> {
+        self.models
+            .delete(id, expected)
+            .await
+            .map_err(|error| match error {
+                repository::Error::Missing => Error::UnknownModel(*id),
+                repository::Error::Conflict { .. } => Error::ModelModified { source: error },
+                repository::Error::Duplicate { .. }
+                | repository::Error::Corrupt { .. }
+                | repository::Error::Unavailable { .. } => error.into(),
+            })?;
+        tracing::info!(model_id = %id, version = %expected, "model deleted");
+        Ok(())
+    }
+
+    pub async fn add_position(&self, id: &ModelId, position: Position) -> Result<Model, Error> {
+        self.change(id, |content| content.add_position(position))
+            .await
+    }
+
+    pub async fn replace_position(&self, id: &ModelId, position: Position) -> Result<Model, Error> {
+        self.change(id, |content| content.replace_position(position))
+            .await
+    }
+
+    pub async fn remove_position(&self, id: &ModelId, position: &Position) -> Result<Model, Error> {
+        self.change(id, |content| content.remove_position(position))
+            .await
+    }
+
+    pub async fn add_followers(
+        &self,
+        id: &ModelId,
+        portfolios: &Followers,
+    ) -> Result<Model, Error> {
+        let add = |content: &mut ModelContent| {
+            content.add_followers(portfolios);
+            Ok(())
+        };
+        self.change(id, add).await
+    }
+
+    pub async fn remove_followers(
+        &self,
+        id: &ModelId,
+        portfolios: &Followers,
+    ) -> Result<Model, Error> {
+        self.change(id, |content| content.remove_followers(portfolios))
+            .await
+    }
+
+    /// Applies a change to the model as it now is, again if another change came between.
+    async fn change(
+        &self,
+        id: &ModelId,
+        change: impl Fn(&mut ModelContent) -> Result<(), ChangeRefused>,
+    ) -> Result<Model, Error> {
+        for _ in 1..MAX_ATTEMPTS {
+            match self.try_change(id, &change).await {
+                Err(Error::ModelModified { .. }) => {}
+                done => return done,
+            }
+        }
+        self.try_change(id, &change).await
+    }
+
+    async fn try_change(
+        &self,
+        id: &ModelId,
+        change: &impl Fn(&mut ModelContent) -> Result<(), ChangeRefused>,
+    ) -> Result<Model, Error> {
+        let model = self.model(id).await?;
+        let mut content = model.content();
+        change(&mut content)?;
+        if content == model.content() {
+            return Ok(model);
+        }
+        self.replace(id, &content, None, model.version).await
+    }
+
+    async fn replace(
+        &self,
+        id: &ModelId,
+        content: &ModelContent,
+        last_rebalance_date: Option<Timestamp>,
+        expected: Version,
+    ) -> Result<Model, Error> {
+        let replaced = self
+            .models
+            .replace(id, content, last_rebalance_date, expected)
+            .await;
+        let model = replaced.map_err(|error| change_failed(error, id, content))?;
+        tracing::info!(model_id = %id, version_before = %expected, version = %model.version, "model changed");
+        Ok(model)
+    }
+}
+
+fn change_failed(error: repository::Error, id: &ModelId, content: &ModelContent) -> Error {
+    match error {
+        repository::Error::Missing => Error::UnknownModel(*id),
+        repository::Error::Conflict { .. } => Error::ModelModified { source: error },
+        repository::Error::Duplicate { .. } => Error::NameTaken(content.name.to_string()),
+        repository::Error::Corrupt { .. } | repository::Error::Unavailable { .. } => error.into(),
+    }
+}

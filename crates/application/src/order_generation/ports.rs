@@ -1,0 +1,161 @@
+//! What order generation needs of the outside world.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::Timestamp;
+use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
+use domain::order_generation::holdings::Holdings;
+use domain::order_generation::model::{Model, ModelContent};
+use domain::order_generation::optimum::Answer;
+use domain::order_generation::price::PriceSnapshot;
+use domain::order_generation::problem::Problem;
+use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
+use domain::version::Version;
+
+use crate::repository::{self, Source};
+use crate::upstream;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Ascending,
+    Descending,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelKey {
+    Id,
+    /// By the bytes of the name.
+    Name,
+    /// Models never rebalanced come first in ascending order.
+    LastRebalanceDate,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RebalanceKey {
+    Id,
+    /// By the bytes of the name.
+    ModelName,
+    Date,
+    NumberOfPortfolios,
+}
+
+/// A stretch of a sorted list; to its end without a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Page {
+    pub offset: u64,
+    pub limit: Option<u64>,
+}
+
+/// Keeps models.
+#[async_trait]
+pub trait ModelRepository: Send + Sync {
+    async fn find(&self, id: &ModelId) -> Result<Option<Model>, repository::Error>;
+
+    /// Sorted by `order`, then the newest created first, then the largest id.
+    async fn list(
+        &self,
+        order: &[(ModelKey, Direction)],
+        page: Page,
+    ) -> Result<Vec<Model>, repository::Error>;
+
+    /// Of the models that `portfolio` follows, the newest created; among equals the largest id.
+    async fn newest_followed_by(
+        &self,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<Model>, repository::Error>;
+
+    /// Stores a model whose id is new. `Duplicate` if its name is taken (case matters).
+    async fn insert(&self, model: &Model) -> Result<(), repository::Error>;
+
+    /// Gives the model read at `expected` a new content and the next version, in one conditional step,
+    /// and returns it as stored.
+    ///
+    /// Its last rebalance date becomes `last_rebalance_date` only where that is later.
+    /// `Conflict` if the model moved on since, `Missing` if it is gone, `Duplicate` if the name is taken.
+    async fn replace(
+        &self,
+        id: &ModelId,
+        content: &ModelContent,
+        last_rebalance_date: Option<Timestamp>,
+        expected: Version,
+    ) -> Result<Model, repository::Error>;
+
+    /// Removes the model read at `expected`; `Conflict` if it moved on since, `Missing` if it is gone.
+    async fn delete(&self, id: &ModelId, expected: Version) -> Result<(), repository::Error>;
+}
+
+/// Keeps rebalances.
+#[async_trait]
+pub trait RebalanceRepository: Send + Sync {
+    /// Stores a rebalance whose id is new, all of it or nothing, and in the same step moves its model's
+    /// last rebalance date forward to the rebalance's, without touching the model's version.
+    ///
+    /// A model deleted meanwhile does not matter.
+    async fn record(&self, rebalance: &Rebalance) -> Result<(), repository::Error>;
+
+    async fn find(&self, id: &RebalanceId) -> Result<Option<Rebalance>, repository::Error>;
+
+    /// Sorted by `order`, then the newest created first, then the largest id.
+    async fn list(
+        &self,
+        order: &[(RebalanceKey, Direction)],
+        page: Page,
+    ) -> Result<Vec<Rebalance>, repository::Error>;
+
+    /// Whole rebalances that contain any of `portfolios`, the newest created first, then the largest id.
+    async fn containing(
+        &self,
+        portfolios: &[PortfolioId],
+        page: Page,
+    ) -> Result<Vec<Rebalance>, repository::Error>;
+
+    /// One rebalanced portfolio; `None` if the rebalance is unknown, or the portfolio not in it.
+    async fn find_portfolio(
+        &self,
+        id: &RebalanceId,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<PortfolioRebalance>, repository::Error>;
+
+    /// Removes a rebalance; `Conflict` if `expected` is not its version, `Missing` if it is gone.
+    async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), repository::Error>;
+}
+
+/// Knows what portfolios hold.
+#[async_trait]
+pub trait HoldingsSource: Send + Sync {
+    /// Empty for a portfolio without balances.
+    async fn holdings(&self, portfolio: &PortfolioId) -> Result<Holdings, upstream::Error>;
+}
+
+/// Knows what securities cost now.
+#[async_trait]
+pub trait PriceSource: Send + Sync {
+    /// The prices of `securities`, each asked for once. One that is unknown, or has no price above
+    /// zero, is not in the snapshot; that is no error.
+    async fn prices(&self, securities: &[SecurityId]) -> Result<PriceSnapshot, upstream::Error>;
+}
+
+/// Knows what portfolios are called.
+#[async_trait]
+pub trait PortfolioDirectory: Send + Sync {
+    /// `None` for a portfolio it does not know.
+    async fn name(&self, portfolio: &PortfolioId) -> Result<Option<String>, upstream::Error>;
+}
+
+/// Finds the whole shares that deviate least from a model.
+#[async_trait]
+pub trait Optimizer: Send + Sync {
+    /// Quantities inside every band and the budget, with a bound that no solution falls below.
+    ///
+    /// Equal problems have equal answers. Whoever uses one must have the problem accept it first.
+    async fn solve(&self, problem: Arc<Problem>) -> Result<Answer, OptimizerError>;
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OptimizerError {
+    #[error("the optimiser had no answer in time")]
+    OutOfTime,
+    #[error("the optimiser broke down")]
+    Broken { source: Source },
+}

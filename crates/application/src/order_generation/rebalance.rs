@@ -1,0 +1,228 @@
+//! Rebalancing: fetch, decide, record.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use domain::Timestamp;
+use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
+use domain::order_generation::holdings::Holdings;
+use domain::order_generation::model::Model;
+use domain::order_generation::price::PriceSnapshot;
+use domain::order_generation::problem::{Problem, Refusal};
+use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance};
+use domain::version::Version;
+use futures_util::future::join;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+
+use super::{Error, OrderGeneration};
+use crate::{identity, upstream};
+
+/// What a rebalance did, portfolio by portfolio in the model's order.
+pub struct Outcome {
+    pub rebalance: RebalanceId,
+    pub date: Timestamp,
+    pub portfolios: Vec<PortfolioOutcome>,
+}
+
+pub struct PortfolioOutcome {
+    pub portfolio: PortfolioId,
+    /// `None` when the directory does not know it, or could not be asked.
+    pub name: Option<String>,
+    pub result: Result<PortfolioRebalance, Refusal>,
+}
+
+impl OrderGeneration {
+    /// Finds the trades that bring every portfolio of the model back inside its bands, and records them.
+    ///
+    /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
+    /// recorded. Neither is it when a neighbour is out.
+    pub async fn rebalance_model(&self, id: &ModelId) -> Result<Outcome, Error> {
+        let model = self.model(id).await?;
+        let outcome = self.decide(&model, model.followers.as_slice()).await?;
+        if let Some(refusal) = refused_by_all(&outcome) {
+            return Err(refusal);
+        }
+        self.record(&model, &outcome).await?;
+        Ok(outcome)
+    }
+
+    /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
+    pub async fn rebalance_portfolio(
+        &self,
+        portfolio: &PortfolioId,
+        model: Option<&ModelId>,
+    ) -> Result<Outcome, Error> {
+        let model = match model {
+            Some(id) => self.model(id).await?,
+            None => self
+                .models
+                .newest_followed_by(portfolio)
+                .await?
+                .ok_or_else(|| Error::UnknownPortfolio(portfolio.clone()))?,
+        };
+        if !model.followers.as_slice().contains(portfolio) {
+            return Err(Error::DoesNotFollow {
+                model: model.id,
+                portfolio: portfolio.clone(),
+            });
+        }
+        let outcome = self.decide(&model, std::slice::from_ref(portfolio)).await?;
+        if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
+            return Err(Error::Refused(refusal.clone()));
+        }
+        self.record(&model, &outcome).await?;
+        Ok(outcome)
+    }
+
+    async fn decide(&self, model: &Model, portfolios: &[PortfolioId]) -> Result<Outcome, Error> {
+        if model.positions.is_empty() {
+            return Err(Error::Refused(Refusal::EmptyModel));
+        }
+        let (holdings, names) = join(self.holdings_of(portfolios), self.names_of(portfolios)).await;
+        let holdings = holdings?;
+        let prices = self.snapshot(model, &holdings).await?;
+
+        let decided = stream::iter(portfolios.iter().zip(&holdings))
+            .map(|(portfolio, holdings)| self.decide_portfolio(model, portfolio, holdings, &prices))
+            .buffered(self.policy.max_parallel)
+            .try_collect::<Vec<_>>()
+            .await?;
+
+        let outcome = |((portfolio, name), result): ((&PortfolioId, _), _)| PortfolioOutcome {
+            portfolio: portfolio.clone(),
+            name,
+            result,
+        };
+        let now = self.clock.now();
+        Ok(Outcome {
+            rebalance: RebalanceId::from_bytes(identity::fresh(now)),
+            date: now,
+            portfolios: portfolios
+                .iter()
+                .zip(names)
+                .zip(decided)
+                .map(outcome)
+                .collect(),
+        })
+    }
+
+    /// The first failure drops the calls that are still under way.
+    async fn holdings_of(
+        &self,
+        portfolios: &[PortfolioId],
+    ) -> Result<Vec<Holdings>, upstream::Error> {
+        stream::iter(portfolios)
+            .map(|portfolio| self.holdings.holdings(portfolio))
+            .buffered(self.policy.max_parallel)
+            .try_collect()
+            .await
+    }
+
+    /// Names decorate a reply; no trade depends on them, so a failure costs only the name.
+    async fn names_of(&self, portfolios: &[PortfolioId]) -> Vec<Option<String>> {
+        let name = async |portfolio: &PortfolioId| match self.portfolios.name(portfolio).await {
+            Ok(name) => name,
+            Err(error) => {
+                tracing::warn!(%portfolio, error = &error as &dyn std::error::Error, "portfolio goes without a name");
+                None
+            }
+        };
+        stream::iter(portfolios)
+            .map(name)
+            .buffered(self.policy.max_parallel)
+            .collect()
+            .await
+    }
+
+    /// One price for every security that the model wants or a portfolio holds.
+    async fn snapshot(&self, model: &Model, holdings: &[Holdings]) -> Result<PriceSnapshot, Error> {
+        let wanted = model.positions.iter().map(|position| position.security);
+        let held = holdings.iter().flat_map(Holdings::securities);
+        let securities: Vec<SecurityId> = wanted
+            .chain(held)
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect();
+        let prices = self.prices.prices(&securities).await?;
+
+        let unpriced = model
+            .positions
+            .iter()
+            .find(|position| prices.price(&position.security).is_none());
+        match unpriced {
+            Some(position) => Err(Error::Refused(Refusal::Unpriced(position.security))),
+            None => Ok(prices),
+        }
+    }
+
+    async fn decide_portfolio(
+        &self,
+        model: &Model,
+        portfolio: &PortfolioId,
+        holdings: &Holdings,
+        prices: &PriceSnapshot,
+    ) -> Result<Result<PortfolioRebalance, Refusal>, Error> {
+        let problem = match Problem::new(&model.positions, holdings, prices, self.policy.bands) {
+            Ok(problem) => Arc::new(problem),
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let answer = self.optimizer.solve(Arc::clone(&problem)).await?;
+        let rebalanced = problem
+            .accept(&answer, portfolio.clone())
+            .map_err(|source| Error::Unsound {
+                portfolio: portfolio.clone(),
+                source,
+            })?;
+        Ok(Ok(rebalanced))
+    }
+
+    async fn record(&self, model: &Model, outcome: &Outcome) -> Result<(), Error> {
+        let rebalance = Rebalance {
+            id: outcome.rebalance,
+            model: model.id,
+            model_name: model.name.clone(),
+            date: outcome.date,
+            portfolios: outcome
+                .portfolios
+                .iter()
+                .filter_map(|decided| decided.result.clone().ok())
+                .collect(),
+            failed: outcome.portfolios.iter().filter_map(failed).collect(),
+            version: Version::FIRST,
+            created_at: outcome.date,
+        };
+        self.rebalances.record(&rebalance).await?;
+        tracing::info!(
+            rebalance_id = %rebalance.id,
+            model_id = %model.id,
+            rebalanced = rebalance.portfolios.len(),
+            failed = rebalance.failed.len(),
+            "rebalance recorded"
+        );
+        Ok(())
+    }
+}
+
+fn failed(decided: &PortfolioOutcome) -> Option<FailedPortfolio> {
+    let refusal = decided.result.as_ref().err()?;
+    Some(FailedPortfolio {
+        portfolio: decided.portfolio.clone(),
+        code: refusal.code().to_owned(),
+        detail: refusal.to_string(),
+    })
+}
+
+fn refused_by_all(outcome: &Outcome) -> Option<Error> {
+    let refusals: Option<Vec<_>> = outcome
+        .portfolios
+        .iter()
+        .map(|decided| Some((&decided.portfolio, decided.result.as_ref().err()?)))
+        .collect();
+    let refusals = refusals?;
+    let (portfolio, refusal) = refusals.first()?;
+    Some(Error::AllRefused {
+        count: refusals.len(),
+        portfolio: (*portfolio).clone(),
+        refusal: (*refusal).clone(),
+    })
+}

@@ -1,0 +1,10 @@
+//! Order generation: investment models, and the trades that bring a portfolio back to its model.
+
+mod cover;
+pub mod holdings;
+pub mod model;
+pub mod optimum;
+pub mod position;
+pub mod price;
+pub mod problem;
+pub mod rebalance;

@@ -1,0 +1,102 @@
+//! The exact optimum of a rebalance in whole shares.
+//!
+//! The problem separates: but for the cash, every position may take the whole number of shares
+//! nearest its target. That list is its own proof of optimality. When it costs more than there is,
+//! some positions must step down, and finding the least harmful set of steps is a small covering
+//! problem (`cover`), solved to proven optimality.
+//!
+//! Among optima: the fewest units traded, then the most cash left, then the most shares for the
+//! earlier lines. All limits count work, not time, so the same problem has the same answer anywhere.
+
+use super::cover::{Cover, cover};
+use super::problem::{Problem, Row};
+
+/// How an optimum was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// Every position is at its own best, and there is cash for all of them.
+    OwnBest,
+    /// Branch and bound over the steps down.
+    Search,
+    /// A table of the cheapest way to free each amount of cash.
+    Table,
+}
+
+/// Whole shares for each line of a problem, with a proof of how good they are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub quantities: Vec<i64>,
+    /// Units below which no solution's deviation lies; equal to this answer's when it is optimal.
+    pub lower_bound: i128,
+    pub method: Method,
+}
+
+/// How much work may be spent before the best answer so far is returned with its bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Nodes of the search for the least deviation.
+    pub nodes: u64,
+    /// Nodes of the search for the preferred one among equals.
+    pub tie_nodes: u64,
+    /// Cells of the table, each visited once for every number of steps it may take.
+    pub table_cells: u64,
+}
+
+impl Default for Limits {
+    /// About a tenth of a second at worst on a current core.
+    fn default() -> Self {
+        Self {
+            nodes: 2_000_000,
+            tie_nodes: 100_000,
+            table_cells: 20_000_000,
+        }
+    }
+}
+
+pub fn optimum(problem: &Problem, limits: Limits) -> Answer {
+    let rows = problem.rows();
+    let mut quantities: Vec<i64> = rows.iter().map(own_best).collect();
+    let deviation = problem.deviation(&quantities);
+    let overspend = problem.cost(&quantities) - problem.budget();
+    if overspend <= 0 {
+        return Answer {
+            quantities,
+            lower_bound: deviation,
+            method: Method::OwnBest,
+        };
+    }
+
+    let Cover {
+        steps,
+        lower_bound,
+        method,
+    } = cover(rows, &quantities, overspend, limits);
+    for (quantity, step) in quantities.iter_mut().zip(steps) {
+        *quantity -= step;
+    }
+    Answer {
+        quantities,
+        lower_bound: deviation + lower_bound,
+        method,
+    }
+}
+
+/// The whole shares nearest the target inside the band, were there no other position.
+///
+/// The band contains the target, so the answer is one of its two neighbours, or the end of the band
+/// between them.
+fn own_best(row: &Row) -> i64 {
+    let within = |shares: i128| {
+        let shares = shares.clamp(row.lowest.into(), row.highest.into());
+        i64::try_from(shares).expect("clamped between two i64")
+    };
+    let below = row.target.div_euclid(row.price);
+    let preference = |shares: &i64| {
+        let deviation = (row.target - i128::from(*shares) * row.price).abs();
+        (deviation, shares.abs_diff(row.held), *shares)
+    };
+    [within(below), within(below + 1)]
+        .into_iter()
+        .min_by_key(preference)
+        .expect("two candidates")
+}
