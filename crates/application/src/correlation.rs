@@ -12,8 +12,8 @@ impl CorrelationId {
 
     /// `None` when the text could not travel in a header or a log line unharmed.
     pub fn new(text: &str) -> Option<Self> {
-        let legal = (1..=Self::MAX_CHARS).contains(&text.len())
-            && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let legal =
+            (1..=Self::MAX_CHARS).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
         legal.then(|| Self(text.to_owned()))
     }
 

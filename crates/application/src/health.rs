@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 
+use crate::chain::Chain;
 use crate::repository::Source;
 
 /// Asks one dependency whether it is well.
@@ -43,11 +44,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 impl Health {
     pub fn new(store: Box<dyn Probe>, neighbours: Vec<Neighbour>) -> Self {
         let conditions = RwLock::new(vec![Condition::Unknown; neighbours.len()]);
-        Self {
-            store,
-            neighbours,
-            conditions,
-        }
+        Self { store, neighbours, conditions }
     }
 
     /// Asks the store now.
@@ -57,10 +54,7 @@ impl Health {
 
     /// What was last heard of each neighbour.
     pub fn neighbours(&self) -> Vec<(&'static str, Condition)> {
-        let conditions = self
-            .conditions
-            .read()
-            .expect("no holder of this lock panics");
+        let conditions = self.conditions.read().expect("no holder of this lock panics");
         self.neighbours
             .iter()
             .zip(conditions.iter())
@@ -71,15 +65,10 @@ impl Health {
     /// Asks the neighbours, over and over, until dropped.
     pub async fn watch(&self, pause: Duration) {
         loop {
-            let asked = self
-                .neighbours
-                .iter()
-                .map(|neighbour| condition(neighbour.name, neighbour.probe.as_ref()));
+            let asked =
+                self.neighbours.iter().map(|neighbour| condition(neighbour.name, neighbour.probe.as_ref()));
             let conditions = join_all(asked).await;
-            *self
-                .conditions
-                .write()
-                .expect("no holder of this lock panics") = conditions;
+            *self.conditions.write().expect("no holder of this lock panics") = conditions;
             tokio::time::sleep(pause).await;
         }
     }
@@ -91,7 +80,7 @@ async fn condition(name: &str, probe: &dyn Probe) -> Condition {
         Ok(Err(error)) => {
             tracing::warn!(
                 dependency = name,
-                error = &*error as &dyn std::error::Error,
+                error = %Chain(&*error),
                 "dependency is unhealthy"
             );
             Condition::Unhealthy

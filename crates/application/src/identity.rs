@@ -7,19 +7,14 @@ use domain::Timestamp;
 
 /// Never returned twice by one process, nor, but for a random chance of one in 2^40, by two.
 pub(crate) fn fresh(now: Timestamp) -> [u8; 12] {
-    static PROCESS: LazyLock<[u8; 8]> = LazyLock::new(|| {
-        getrandom::u64()
-            .expect("the system has a source of randomness")
-            .to_be_bytes()
-    });
+    static PROCESS: LazyLock<[u8; 8]> =
+        LazyLock::new(|| getrandom::u64().expect("the system has a source of randomness").to_be_bytes());
     static COUNTER: LazyLock<AtomicU32> = LazyLock::new(|| {
         let [.., a, b, c] = *PROCESS;
         AtomicU32::new(u32::from_be_bytes([0, a, b, c]))
     });
 
-    let seconds = u32::try_from(now.timestamp())
-        .unwrap_or(u32::MAX)
-        .to_be_bytes();
+    let seconds = u32::try_from(now.timestamp()).unwrap_or(u32::MAX).to_be_bytes();
     let count = COUNTER.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let mut id = [0; 12];
     id[..4].copy_from_slice(&seconds);

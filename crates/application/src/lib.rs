@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod chain;
 pub mod clock;
 pub mod correlation;
 pub mod health;

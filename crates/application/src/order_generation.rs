@@ -4,6 +4,7 @@ pub mod models;
 pub mod ports;
 pub mod rebalance;
 pub mod rebalances;
+mod self_test;
 
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::model::ChangeRefused;
@@ -45,17 +46,11 @@ pub enum Error {
     #[error("Rebalance {0} not found")]
     UnknownRebalance(RebalanceId),
     #[error("No portfolio {portfolio} in rebalance {rebalance}")]
-    NotInRebalance {
-        rebalance: RebalanceId,
-        portfolio: PortfolioId,
-    },
+    NotInRebalance { rebalance: RebalanceId, portfolio: PortfolioId },
     #[error("Portfolio {0} not found: no model is followed by it")]
     UnknownPortfolio(PortfolioId),
     #[error("Portfolio {portfolio} does not follow model {model}")]
-    DoesNotFollow {
-        model: ModelId,
-        portfolio: PortfolioId,
-    },
+    DoesNotFollow { model: ModelId, portfolio: PortfolioId },
     #[error("Model with name '{0}' already exists")]
     NameTaken(String),
     #[error("Model has been modified by another process")]
@@ -67,20 +62,13 @@ pub enum Error {
     #[error(transparent)]
     Refused(Refusal),
     #[error("none of the model's {count} portfolios can be rebalanced; of {portfolio}: {refusal}")]
-    AllRefused {
-        count: usize,
-        portfolio: PortfolioId,
-        refusal: Refusal,
-    },
+    AllRefused { count: usize, portfolio: PortfolioId, refusal: Refusal },
     #[error(transparent)]
     Upstream(#[from] upstream::Error),
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
     #[error("the answer for portfolio {portfolio} was rejected")]
-    Unsound {
-        portfolio: PortfolioId,
-        source: Unsound,
-    },
+    Unsound { portfolio: PortfolioId, source: Unsound },
     #[error(transparent)]
     Repository(#[from] repository::Error),
 }

@@ -14,10 +14,7 @@ pub enum Error {
     #[error("{key} is already taken")]
     Duplicate { key: String },
     #[error("stored {entity} cannot be read")]
-    Corrupt {
-        entity: &'static str,
-        source: Source,
-    },
+    Corrupt { entity: &'static str, source: Source },
     #[error("store unavailable")]
     Unavailable { source: Source },
 }

@@ -6,15 +6,7 @@ pub type Source = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{service} did not answer the call for {about}")]
-    Unavailable {
-        service: &'static str,
-        about: String,
-        source: Source,
-    },
+    Unavailable { service: &'static str, about: String, source: Source },
     #[error("{service} answered the call for {about} with something that makes no sense")]
-    Malformed {
-        service: &'static str,
-        about: String,
-        source: Source,
-    },
+    Malformed { service: &'static str, about: String, source: Source },
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::float_arithmetic, clippy::float_cmp)]
 
+pub mod decimal;
 pub mod identifier;
 pub mod order_generation;
 pub mod rounding;

@@ -74,8 +74,7 @@ impl LongDivision {
 
     fn round_half_up(self, decimals: u32) -> Decimal {
         let up = self.divisor - self.remainder <= self.remainder;
-        let units = i128::try_from(self.quotient + U256::from(up))
-            .expect("a quotient of 28 digits at most");
+        let units = i128::try_from(self.quotient + U256::from(up)).expect("a quotient of 28 digits at most");
         let units = if self.negative { -units } else { units };
         Decimal::try_from_i128_with_scale(units, decimals).expect("a quotient of 28 digits at most")
     }
@@ -91,30 +90,15 @@ mod tests {
     fn halves_go_away_from_zero() {
         assert_eq!(quotient_to_decimals(dec!(1), dec!(8), 2), dec!(0.13));
         assert_eq!(quotient_to_decimals(dec!(-1), dec!(8), 2), dec!(-0.13));
-        assert_eq!(
-            quotient_to_decimals(dec!(12499999999999), dec!(100000000000000), 2),
-            dec!(0.12)
-        );
-        assert_eq!(
-            quotient_to_decimals(dec!(26962.65), dec!(44974.43), 4),
-            dec!(0.5995)
-        );
+        assert_eq!(quotient_to_decimals(dec!(12499999999999), dec!(100000000000000), 2), dec!(0.12));
+        assert_eq!(quotient_to_decimals(dec!(26962.65), dec!(44974.43), 4), dec!(0.5995));
     }
 
     #[test]
     fn a_record_keeps_eighteen_significant_digits() {
-        assert_eq!(
-            quotient_for_the_record(dec!(26962.65), dec!(44974.43)),
-            dec!(0.599510655276787268)
-        );
-        assert_eq!(
-            quotient_for_the_record(dec!(2), dec!(3)),
-            dec!(0.666666666666666667)
-        );
-        assert_eq!(
-            quotient_for_the_record(dec!(1), dec!(3000000)),
-            dec!(0.000000333333333333333333)
-        );
+        assert_eq!(quotient_for_the_record(dec!(26962.65), dec!(44974.43)), dec!(0.599510655276787268));
+        assert_eq!(quotient_for_the_record(dec!(2), dec!(3)), dec!(0.666666666666666667));
+        assert_eq!(quotient_for_the_record(dec!(1), dec!(3000000)), dec!(0.000000333333333333333333));
         assert_eq!(quotient_for_the_record(dec!(1000), dec!(8)), dec!(125));
         assert_eq!(quotient_for_the_record(dec!(5), dec!(0)), Decimal::ZERO);
         assert_eq!(quotient_for_the_record(dec!(-1), dec!(4)), dec!(-0.25));

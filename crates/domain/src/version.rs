@@ -27,11 +27,7 @@ impl TryFrom<i64> for Version {
     type Error = InvalidVersion;
 
     fn try_from(number: i64) -> Result<Self, InvalidVersion> {
-        if number < 1 {
-            Err(InvalidVersion)
-        } else {
-            Ok(Self(number))
-        }
+        if number < 1 { Err(InvalidVersion) } else { Ok(Self(number)) }
     }
 }
 

@@ -1,1 +1,12 @@
-//! Placeholder.
+//! The composition root: configuration, wiring, and the commands of the `globeco` binary.
+
+mod cli;
+mod clock;
+mod compose;
+pub mod config;
+mod demo;
+mod sandbox_command;
+pub mod service;
+mod telemetry;
+
+pub use cli::run;

@@ -1,1 +1,19 @@
-//! Placeholder.
+//! The HTTP face of the services: the only crate that serves HTTP.
+//!
+//! Bodies are read and written here; what they mean is decided below.
+
+#![forbid(unsafe_code)]
+
+mod body;
+mod health;
+mod openapi;
+pub mod order_generation;
+mod paging;
+mod parameters;
+mod passage;
+mod problem;
+mod routing;
+mod scalar;
+mod server;
+
+pub use server::{Settings, serve};

@@ -14,11 +14,7 @@ use crate::{identity, repository};
 const MAX_ATTEMPTS: usize = 64;
 
 impl OrderGeneration {
-    pub async fn models(
-        &self,
-        order: &[(ModelKey, Direction)],
-        page: Page,
-    ) -> Result<Vec<Model>, Error> {
+    pub async fn models(&self, order: &[(ModelKey, Direction)], page: Page) -> Result<Vec<Model>, Error> {
         Ok(self.models.list(order, page).await?)
     }
 
@@ -49,54 +45,40 @@ impl OrderGeneration {
     ) -> Result<Model, Error> {
         let model = self.model(id).await?;
         if model.version != expected {
-            let source = repository::Error::Conflict {
-                expected,
-                found: model.version,
-            };
+            let source = repository::Error::Conflict { expected, found: model.version };
             return Err(Error::ModelModified { source });
         }
         if model.content() == content && last_rebalance_date <= model.last_rebalance_date {
             return Ok(model);
         }
-        self.replace(id, &content, last_rebalance_date, expected)
-            .await
+        self.replace(id, &content, last_rebalance_date, expected).await
     }
 
     pub async fn delete_model(&self, id: &ModelId, expected: Version) -> Result<(), Error> {
-        self.models
-            .delete(id, expected)
-            .await
-            .map_err(|error| match error {
-                repository::Error::Missing => Error::UnknownModel(*id),
-                repository::Error::Conflict { .. } => Error::ModelModified { source: error },
-                repository::Error::Duplicate { .. }
-                | repository::Error::Corrupt { .. }
-                | repository::Error::Unavailable { .. } => error.into(),
-            })?;
+        self.models.delete(id, expected).await.map_err(|error| match error {
+            repository::Error::Missing => Error::UnknownModel(*id),
+            repository::Error::Conflict { .. } => Error::ModelModified { source: error },
+            repository::Error::Duplicate { .. }
+            | repository::Error::Corrupt { .. }
+            | repository::Error::Unavailable { .. } => error.into(),
+        })?;
         tracing::info!(model_id = %id, version = %expected, "model deleted");
         Ok(())
     }
 
     pub async fn add_position(&self, id: &ModelId, position: Position) -> Result<Model, Error> {
-        self.change(id, |content| content.add_position(position))
-            .await
+        self.change(id, |content| content.add_position(position)).await
     }
 
     pub async fn replace_position(&self, id: &ModelId, position: Position) -> Result<Model, Error> {
-        self.change(id, |content| content.replace_position(position))
-            .await
+        self.change(id, |content| content.replace_position(position)).await
     }
 
     pub async fn remove_position(&self, id: &ModelId, position: &Position) -> Result<Model, Error> {
-        self.change(id, |content| content.remove_position(position))
-            .await
+        self.change(id, |content| content.remove_position(position)).await
     }
 
-    pub async fn add_followers(
-        &self,
-        id: &ModelId,
-        portfolios: &Followers,
-    ) -> Result<Model, Error> {
+    pub async fn add_followers(&self, id: &ModelId, portfolios: &Followers) -> Result<Model, Error> {
         let add = |content: &mut ModelContent| {
             content.add_followers(portfolios);
             Ok(())
@@ -104,13 +86,8 @@ impl OrderGeneration {
         self.change(id, add).await
     }
 
-    pub async fn remove_followers(
-        &self,
-        id: &ModelId,
-        portfolios: &Followers,
-    ) -> Result<Model, Error> {
-        self.change(id, |content| content.remove_followers(portfolios))
-            .await
+    pub async fn remove_followers(&self, id: &ModelId, portfolios: &Followers) -> Result<Model, Error> {
+        self.change(id, |content| content.remove_followers(portfolios)).await
     }
 
     /// Applies a change to the model as it now is, again if another change came between.
@@ -149,10 +126,7 @@ impl OrderGeneration {
         last_rebalance_date: Option<Timestamp>,
         expected: Version,
     ) -> Result<Model, Error> {
-        let replaced = self
-            .models
-            .replace(id, content, last_rebalance_date, expected)
-            .await;
+        let replaced = self.models.replace(id, content, last_rebalance_date, expected).await;
         let model = replaced.map_err(|error| change_failed(error, id, content))?;
         tracing::info!(model_id = %id, version_before = %expected, version = %model.version, "model changed");
         Ok(model)

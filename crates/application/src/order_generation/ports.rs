@@ -60,10 +60,7 @@ pub trait ModelRepository: Send + Sync {
     ) -> Result<Vec<Model>, repository::Error>;
 
     /// Of the models that `portfolio` follows, the newest created; among equals the largest id.
-    async fn newest_followed_by(
-        &self,
-        portfolio: &PortfolioId,
-    ) -> Result<Option<Model>, repository::Error>;
+    async fn newest_followed_by(&self, portfolio: &PortfolioId) -> Result<Option<Model>, repository::Error>;
 
     /// Stores a model whose id is new. `Duplicate` if its name is taken (case matters).
     async fn insert(&self, model: &Model) -> Result<(), repository::Error>;

@@ -15,6 +15,7 @@ use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
 use super::{Error, OrderGeneration};
+use crate::chain::Chain;
 use crate::{identity, upstream};
 
 /// What a rebalance did, portfolio by portfolio in the model's order.
@@ -61,10 +62,7 @@ impl OrderGeneration {
                 .ok_or_else(|| Error::UnknownPortfolio(portfolio.clone()))?,
         };
         if !model.followers.as_slice().contains(portfolio) {
-            return Err(Error::DoesNotFollow {
-                model: model.id,
-                portfolio: portfolio.clone(),
-            });
+            return Err(Error::DoesNotFollow { model: model.id, portfolio: portfolio.clone() });
         }
         let outcome = self.decide(&model, std::slice::from_ref(portfolio)).await?;
         if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
@@ -97,20 +95,12 @@ impl OrderGeneration {
         Ok(Outcome {
             rebalance: RebalanceId::from_bytes(identity::fresh(now)),
             date: now,
-            portfolios: portfolios
-                .iter()
-                .zip(names)
-                .zip(decided)
-                .map(outcome)
-                .collect(),
+            portfolios: portfolios.iter().zip(names).zip(decided).map(outcome).collect(),
         })
     }
 
     /// The first failure drops the calls that are still under way.
-    async fn holdings_of(
-        &self,
-        portfolios: &[PortfolioId],
-    ) -> Result<Vec<Holdings>, upstream::Error> {
+    async fn holdings_of(&self, portfolios: &[PortfolioId]) -> Result<Vec<Holdings>, upstream::Error> {
         stream::iter(portfolios)
             .map(|portfolio| self.holdings.holdings(portfolio))
             .buffered(self.policy.max_parallel)
@@ -123,32 +113,21 @@ impl OrderGeneration {
         let name = async |portfolio: &PortfolioId| match self.portfolios.name(portfolio).await {
             Ok(name) => name,
             Err(error) => {
-                tracing::warn!(%portfolio, error = &error as &dyn std::error::Error, "portfolio goes without a name");
+                tracing::warn!(%portfolio, error = %Chain(&error), "portfolio goes without a name");
                 None
             }
         };
-        stream::iter(portfolios)
-            .map(name)
-            .buffered(self.policy.max_parallel)
-            .collect()
-            .await
+        stream::iter(portfolios).map(name).buffered(self.policy.max_parallel).collect().await
     }
 
     /// One price for every security that the model wants or a portfolio holds.
     async fn snapshot(&self, model: &Model, holdings: &[Holdings]) -> Result<PriceSnapshot, Error> {
         let wanted = model.positions.iter().map(|position| position.security);
         let held = holdings.iter().flat_map(Holdings::securities);
-        let securities: Vec<SecurityId> = wanted
-            .chain(held)
-            .collect::<BTreeSet<_>>()
-            .into_iter()
-            .collect();
+        let securities: Vec<SecurityId> = wanted.chain(held).collect::<BTreeSet<_>>().into_iter().collect();
         let prices = self.prices.prices(&securities).await?;
 
-        let unpriced = model
-            .positions
-            .iter()
-            .find(|position| prices.price(&position.security).is_none());
+        let unpriced = model.positions.iter().find(|position| prices.price(&position.security).is_none());
         match unpriced {
             Some(position) => Err(Error::Refused(Refusal::Unpriced(position.security))),
             None => Ok(prices),
@@ -169,10 +148,7 @@ impl OrderGeneration {
         let answer = self.optimizer.solve(Arc::clone(&problem)).await?;
         let rebalanced = problem
             .accept(&answer, portfolio.clone())
-            .map_err(|source| Error::Unsound {
-                portfolio: portfolio.clone(),
-                source,
-            })?;
+            .map_err(|source| Error::Unsound { portfolio: portfolio.clone(), source })?;
         Ok(Ok(rebalanced))
     }
 
@@ -182,11 +158,7 @@ impl OrderGeneration {
             model: model.id,
             model_name: model.name.clone(),
             date: outcome.date,
-            portfolios: outcome
-                .portfolios
-                .iter()
-                .filter_map(|decided| decided.result.clone().ok())
-                .collect(),
+            portfolios: outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok()).collect(),
             failed: outcome.portfolios.iter().filter_map(failed).collect(),
             version: Version::FIRST,
             created_at: outcome.date,

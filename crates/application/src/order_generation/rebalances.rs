@@ -26,10 +26,7 @@ impl OrderGeneration {
     }
 
     pub async fn rebalance(&self, id: &RebalanceId) -> Result<Rebalance, Error> {
-        self.rebalances
-            .find(id)
-            .await?
-            .ok_or(Error::UnknownRebalance(*id))
+        self.rebalances.find(id).await?.ok_or(Error::UnknownRebalance(*id))
     }
 
     pub async fn rebalanced_portfolio(
@@ -40,26 +37,20 @@ impl OrderGeneration {
         match self.rebalances.find_portfolio(id, portfolio).await? {
             Some(found) => Ok(found),
             None => match self.rebalances.find(id).await? {
-                Some(_) => Err(Error::NotInRebalance {
-                    rebalance: *id,
-                    portfolio: portfolio.clone(),
-                }),
+                Some(_) => Err(Error::NotInRebalance { rebalance: *id, portfolio: portfolio.clone() }),
                 None => Err(Error::UnknownRebalance(*id)),
             },
         }
     }
 
     pub async fn delete_rebalance(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
-        self.rebalances
-            .delete(id, expected)
-            .await
-            .map_err(|error| match error {
-                repository::Error::Missing => Error::UnknownRebalance(*id),
-                repository::Error::Conflict { .. } => Error::RebalanceModified { source: error },
-                repository::Error::Duplicate { .. }
-                | repository::Error::Corrupt { .. }
-                | repository::Error::Unavailable { .. } => error.into(),
-            })?;
+        self.rebalances.delete(id, expected).await.map_err(|error| match error {
+            repository::Error::Missing => Error::UnknownRebalance(*id),
+            repository::Error::Conflict { .. } => Error::RebalanceModified { source: error },
+            repository::Error::Duplicate { .. }
+            | repository::Error::Corrupt { .. }
+            | repository::Error::Unavailable { .. } => error.into(),
+        })?;
         tracing::info!(rebalance_id = %id, "rebalance deleted");
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::problem::Row;
 
 /// How far each row steps down from its best.
 pub(super) struct Cover {
-    pub(super) steps: Vec<i64>,
+    pub(super) steps: Vec<i128>,
     /// No choice of steps that frees enough adds less to the deviation.
     pub(super) lower_bound: i128,
     pub(super) method: Method,
@@ -31,61 +31,32 @@ pub(super) struct Cover {
 /// Among equals: the fewest units traded, then the most freed, then the fewest steps of earlier rows.
 /// The rows' lowest quantities must free enough.
 pub(super) fn cover(rows: &[Row], best: &[i64], overspend: i128, limits: Limits) -> Cover {
-    let runs: Vec<Run> = rows
-        .iter()
-        .zip(best)
-        .enumerate()
-        .flat_map(|(idx, (row, &best))| runs(idx, row, best))
-        .collect();
+    let runs: Vec<Run> =
+        rows.iter().zip(best).enumerate().flat_map(|(idx, (row, &best))| runs(idx, row, best)).collect();
     let unit = runs.iter().fold(0, |unit, run| gcd(run.size, unit));
     let need = (overspend + unit - 1) / unit * unit;
 
     let classes = Classes::new(&runs, rows.len(), Run::by_harm);
-    let mut search = Search::new(
-        &classes,
-        Goal::LeastHarm,
-        classes.greedy(need),
-        limits.nodes,
-    );
+    let mut search = Search::new(&classes, Goal::LeastHarm, classes.greedy(need), limits.nodes);
     search.descend(0, need, Sum::ZERO);
     let (least_harm, is_least) = (search.found, 0 < search.nodes_left);
 
     if is_least {
         let classes = Classes::new(&runs, rows.len(), Run::by_harm_then_trades);
-        let goal = Goal::Preferred {
-            harm: least_harm.sum.harm,
-        };
+        let goal = Goal::Preferred { harm: least_harm.sum.harm };
         let mut search = Search::new(&classes, goal, least_harm.clone(), limits.tie_nodes);
         search.descend(0, need, Sum::ZERO);
         if 0 < search.nodes_left {
             let Choice { sum, steps } = search.found;
-            return Cover {
-                steps,
-                lower_bound: sum.harm,
-                method: Method::Search,
-            };
+            return Cover { steps, lower_bound: sum.harm, method: Method::Search };
         }
     }
     if let Some(Choice { sum, steps }) = table(&runs, rows.len(), need, unit, limits.table_cells) {
-        return Cover {
-            steps,
-            lower_bound: sum.harm,
-            method: Method::Table,
-        };
+        return Cover { steps, lower_bound: sum.harm, method: Method::Table };
     }
-    let relaxed = classes
-        .relaxation(0, need)
-        .map_or(0, |relaxed| relaxed.harm);
-    let lower_bound = if is_least {
-        least_harm.sum.harm
-    } else {
-        relaxed
-    };
-    Cover {
-        steps: least_harm.steps,
-        lower_bound,
-        method: Method::Search,
-    }
+    let relaxed = classes.relaxation(0, need).map_or(0, |relaxed| relaxed.harm);
+    let lower_bound = if is_least { least_harm.sum.harm } else { relaxed };
+    Cover { steps: least_harm.steps, lower_bound, method: Method::Search }
 }
 
 /// Equal steps down of one row, to be taken after the row's earlier runs.
@@ -98,7 +69,7 @@ struct Run {
     harm: i128,
     /// What a step adds to the units traded: one, or minus one while it buys less.
     trades: i128,
-    count: i64,
+    count: i128,
 }
 
 fn runs(idx: usize, row: &Row, best: i64) -> Vec<Run> {
@@ -109,26 +80,21 @@ fn runs(idx: usize, row: &Row, best: i64) -> Vec<Run> {
             size: row.price,
             harm: deviation(from - 1) - deviation(from),
             trades: if row.held < from { -1 } else { 1 },
-            count: from - to,
+            count: i128::from(from - to),
         })
     };
     let below_target = if best > row.lowest { best - 1 } else { best };
     let down_to_held = row.held.clamp(row.lowest, below_target);
-    [
-        run(best, below_target),
-        run(below_target, down_to_held),
-        run(down_to_held, row.lowest),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [run(best, below_target), run(below_target, down_to_held), run(down_to_held, row.lowest)]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 impl Run {
     /// Least harm per unit freed first, then the largest steps, with which a search comes close soonest.
     fn by_harm(&self, other: &Self) -> Ordering {
-        compare_products((self.harm, other.size), (other.harm, self.size))
-            .then(other.size.cmp(&self.size))
+        compare_products((self.harm, other.size), (other.harm, self.size)).then(other.size.cmp(&self.size))
     }
 
     /// Least harm per unit freed first, then the fewest trades per unit freed.
@@ -147,14 +113,9 @@ struct Sum {
 }
 
 impl Sum {
-    const ZERO: Self = Self {
-        freed: 0,
-        harm: 0,
-        trades: 0,
-    };
+    const ZERO: Self = Self { freed: 0, harm: 0, trades: 0 };
 
-    fn plus(self, run: &Run, count: i64) -> Self {
-        let count = i128::from(count);
+    fn plus(self, run: &Run, count: i128) -> Self {
         Self {
             freed: self.freed + run.size * count,
             harm: self.harm + run.harm * count,
@@ -167,15 +128,15 @@ impl Sum {
 struct Choice {
     sum: Sum,
     /// By row.
-    steps: Vec<i64>,
+    steps: Vec<i128>,
 }
 
 /// Runs of equal size, harm and trades, whatever their rows.
 struct Class {
     run: Run,
-    count: i64,
+    count: i128,
     /// Rows and their steps, in the order of the rows.
-    members: Vec<(usize, i64)>,
+    members: Vec<(usize, i128)>,
 }
 
 struct Classes {
@@ -196,13 +157,11 @@ impl Classes {
     fn new(runs: &[Run], n_rows: usize, order: fn(&Run, &Run) -> Ordering) -> Self {
         let mut alike: BTreeMap<(i128, i128, i128), Class> = BTreeMap::new();
         for run in runs {
-            let class = alike
-                .entry((run.size, run.harm, run.trades))
-                .or_insert_with(|| Class {
-                    run: *run,
-                    count: 0,
-                    members: Vec::new(),
-                });
+            let class = alike.entry((run.size, run.harm, run.trades)).or_insert_with(|| Class {
+                run: *run,
+                count: 0,
+                members: Vec::new(),
+            });
             class.count += run.count;
             class.members.push((run.row, run.count));
         }
@@ -213,18 +172,13 @@ impl Classes {
         for class in &classes {
             before.push(before[before.len() - 1].plus(&class.run, class.count));
         }
-        Self {
-            n_rows,
-            classes,
-            before,
-        }
+        Self { n_rows, classes, before }
     }
 
     /// Bounds every choice that frees `need` with the classes from `from` on; `None` if they cannot.
     fn relaxation(&self, from: usize, need: i128) -> Option<Relaxed> {
         let start = self.before[from];
-        let last =
-            from + self.before[from + 1..].partition_point(|sum| sum.freed - start.freed < need);
+        let last = from + self.before[from + 1..].partition_point(|sum| sum.freed - start.freed < need);
         let run = &self.classes.get(last)?.run;
         let whole = self.before[last];
         let rest = need - (whole.freed - start.freed);
@@ -244,14 +198,11 @@ impl Classes {
             *taken = class.at_most(need - sum.freed);
             sum = sum.plus(&class.run, *taken);
         }
-        Choice {
-            sum,
-            steps: self.steps(&taken),
-        }
+        Choice { sum, steps: self.steps(&taken) }
     }
 
     /// Steps by row; within a class the later rows step down first.
-    fn steps(&self, taken: &[i64]) -> Vec<i64> {
+    fn steps(&self, taken: &[i128]) -> Vec<i128> {
         let mut steps = vec![0; self.n_rows];
         for (class, &taken) in self.classes.iter().zip(taken) {
             let mut left = taken;
@@ -267,9 +218,9 @@ impl Classes {
 
 impl Class {
     /// The most steps worth taking to free `need`.
-    fn at_most(&self, need: i128) -> i64 {
+    fn at_most(&self, need: i128) -> i128 {
         let enough = (need.max(0) + self.run.size - 1) / self.run.size;
-        i64::try_from(enough).map_or(self.count, |enough| enough.min(self.count))
+        enough.min(self.count)
     }
 }
 
@@ -287,20 +238,14 @@ struct Search<'a> {
     goal: Goal,
     found: Choice,
     /// Steps of each class on the way to the current node.
-    taken: Vec<i64>,
+    taken: Vec<i128>,
     /// At zero the search has given up, and `found` is merely the best so far.
     nodes_left: u64,
 }
 
 impl<'a> Search<'a> {
     fn new(classes: &'a Classes, goal: Goal, found: Choice, nodes: u64) -> Self {
-        Self {
-            classes,
-            goal,
-            found,
-            taken: vec![0; classes.classes.len()],
-            nodes_left: nodes.max(1),
-        }
+        Self { classes, goal, found, taken: vec![0; classes.classes.len()], nodes_left: nodes.max(1) }
     }
 
     /// Tries every class from `from` on as the next one to step down in.
@@ -330,15 +275,15 @@ impl<'a> Search<'a> {
                 break;
             }
             let so_far = so_far.plus(&class.run, count);
-            let need = need - class.run.size * i128::from(count);
+            let need = need - class.run.size * count;
             if need <= 0 || self.is_promising(idx + 1, need, so_far) {
                 self.taken[idx] = count;
                 self.descend(idx + 1, need, so_far);
                 if self.nodes_left == 0 {
                     break;
                 }
-            } else if count < most {
-                // Fewer steps here mean more of worse ones. Only the largest count may overshoot.
+            } else {
+                // Fewer steps here mean more of worse ones.
                 break;
             }
         }
@@ -371,10 +316,7 @@ impl<'a> Search<'a> {
             },
         };
         if better {
-            self.found = Choice {
-                sum,
-                steps: self.classes.steps(&self.taken),
-            };
+            self.found = Choice { sum, steps: self.classes.steps(&self.taken) };
         }
     }
 }
@@ -386,19 +328,15 @@ impl<'a> Search<'a> {
 fn table(runs: &[Run], n_rows: usize, need: i128, unit: i128, cells: u64) -> Option<Choice> {
     const MOST_AMOUNTS: usize = 250_000;
 
-    let amounts = usize::try_from(need / unit)
-        .ok()
-        .filter(|amounts| *amounts < MOST_AMOUNTS)?;
+    let amounts = usize::try_from(need / unit).ok().filter(|amounts| *amounts < MOST_AMOUNTS)?;
     let rows: Vec<&[Run]> = runs.chunk_by(|a, b| a.row == b.row).collect();
     let most_steps = |runs: &[Run]| {
-        let available = runs.iter().map(|run| i128::from(run.count)).sum::<i128>();
+        let available = runs.iter().map(|run| run.count).sum::<i128>();
         usize::try_from(available.min((need + runs[0].size - 1) / runs[0].size)).ok()
     };
     let visits = rows.iter().try_fold(0, |visits: u64, runs| {
         let steps = u64::try_from(most_steps(runs)?).ok()?;
-        (steps + 1)
-            .checked_mul(amounts as u64 + 1)?
-            .checked_add(visits)
+        (steps + 1).checked_mul(amounts as u64 + 1)?.checked_add(visits)
     })?;
     if cells < visits {
         return None;
@@ -420,7 +358,7 @@ fn table(runs: &[Run], n_rows: usize, need: i128, unit: i128, cells: u64) -> Opt
     let mut left = amounts;
     for (runs, decision) in rows.iter().zip(decisions.iter().rev()) {
         let count = decision[left];
-        steps[runs[0].row] = i64::from(count);
+        steps[runs[0].row] = i128::from(count);
         left = left.saturating_sub(usize::try_from(runs[0].size / unit).ok()? * count as usize);
     }
     Some(Choice { sum, steps })
@@ -441,11 +379,7 @@ fn ladder(runs: &[Run], most: usize) -> Vec<Sum> {
 }
 
 /// One row more: the best sum for each amount to free, and the fewest steps of the row that reach it.
-fn enter_row(
-    cheapest: &[Option<Sum>],
-    ladder: &[Sum],
-    width: usize,
-) -> (Vec<Option<Sum>>, Vec<u32>) {
+fn enter_row(cheapest: &[Option<Sum>], ladder: &[Sum], width: usize) -> (Vec<Option<Sum>>, Vec<u32>) {
     let rank = |sum: &Sum| (sum.harm, sum.trades, Reverse(sum.freed));
     let best = |amount: usize| {
         let mut best: Option<(Sum, u32)> = None;
@@ -478,18 +412,12 @@ fn compare_products(a: (i128, i128), b: (i128, i128)) -> Ordering {
 /// `amount · numerator / denominator`, rounded up, and whether it was whole before.
 fn divide_up(amount: i128, numerator: i128, denominator: i128) -> (i128, bool) {
     if let Some(product) = amount.checked_mul(numerator) {
-        return (
-            -(-product).div_euclid(denominator),
-            product % denominator == 0,
-        );
+        return (-(-product).div_euclid(denominator), product % denominator == 0);
     }
     let product = I256::from(amount) * I256::from(numerator);
     let denominator = I256::from(denominator);
     let quotient = i128::try_from(-(-product).div_euclid(denominator));
-    (
-        quotient.expect("harm is at most the amount freed"),
-        product % denominator == I256::ZERO,
-    )
+    (quotient.expect("harm is at most the amount freed"), product % denominator == I256::ZERO)
 }
 
 fn gcd(a: i128, b: i128) -> i128 {

@@ -59,10 +59,7 @@ pub enum InvalidFollowers {
     #[error("at least one portfolio must follow the model")]
     None,
     #[error("portfolio {portfolio} appears more than once")]
-    Duplicate {
-        portfolio: PortfolioId,
-        index: usize,
-    },
+    Duplicate { portfolio: PortfolioId, index: usize },
 }
 
 impl Followers {
@@ -76,16 +73,9 @@ impl Followers {
             .iter()
             .enumerate()
             .filter(|(_, portfolio)| !seen.insert(*portfolio))
-            .map(|(index, portfolio)| InvalidFollowers::Duplicate {
-                portfolio: portfolio.clone(),
-                index,
-            })
+            .map(|(index, portfolio)| InvalidFollowers::Duplicate { portfolio: portfolio.clone(), index })
             .collect();
-        if repeated.is_empty() {
-            Ok(Self(portfolios))
-        } else {
-            Err(repeated)
-        }
+        if repeated.is_empty() { Ok(Self(portfolios)) } else { Err(repeated) }
     }
 
     pub fn as_slice(&self) -> &[PortfolioId] {
@@ -131,11 +121,7 @@ pub enum ChangeRefused {
 
 impl Model {
     pub fn create(id: ModelId, content: ModelContent, now: Timestamp) -> Self {
-        let ModelContent {
-            name,
-            positions,
-            followers,
-        } = content;
+        let ModelContent { name, positions, followers } = content;
         Self {
             id,
             name,
@@ -172,11 +158,7 @@ impl ModelContent {
             return Err(ChangeRefused::SecurityNotInModel(position.security));
         }
         let replaced = |old: &Position| {
-            if old.security == position.security {
-                position
-            } else {
-                *old
-            }
+            if old.security == position.security { position } else { *old }
         };
         self.set_positions(self.positions.iter().map(replaced).collect())
     }
@@ -185,14 +167,9 @@ impl ModelContent {
     pub fn remove_position(&mut self, position: &Position) -> Result<(), ChangeRefused> {
         match self.positions.find(&position.security) {
             None => Err(ChangeRefused::SecurityNotInModel(position.security)),
-            Some(found) if found != position => {
-                Err(ChangeRefused::PositionDiffers(position.security))
-            }
+            Some(found) if found != position => Err(ChangeRefused::PositionDiffers(position.security)),
             Some(_) => {
-                let others = self
-                    .positions
-                    .iter()
-                    .filter(|other| other.security != position.security);
+                let others = self.positions.iter().filter(|other| other.security != position.security);
                 self.set_positions(others.copied().collect())
             }
         }
@@ -209,15 +186,10 @@ impl ModelContent {
 
     /// Removes portfolios; those that do not follow the model are ignored. One must remain.
     pub fn remove_followers(&mut self, portfolios: &Followers) -> Result<(), ChangeRefused> {
-        let left = self
-            .followers
-            .0
-            .iter()
-            .filter(|follower| !portfolios.0.contains(follower))
-            .cloned()
-            .collect();
-        self.followers = Followers::new(left)
-            .map_err(|mut broken| ChangeRefused::Followers(broken.swap_remove(0)))?;
+        let left =
+            self.followers.0.iter().filter(|follower| !portfolios.0.contains(follower)).cloned().collect();
+        self.followers =
+            Followers::new(left).map_err(|mut broken| ChangeRefused::Followers(broken.swap_remove(0)))?;
         Ok(())
     }
 
@@ -237,11 +209,7 @@ mod tests {
     use super::*;
 
     fn position(security: &str, target: Decimal) -> Position {
-        let band = Band::new(
-            dec!(0.01).try_into().unwrap(),
-            dec!(0.02).try_into().unwrap(),
-        )
-        .unwrap();
+        let band = Band::new(dec!(0.01).try_into().unwrap(), dec!(0.02).try_into().unwrap()).unwrap();
         Position {
             security: format!("{security:0>24}").parse().unwrap(),
             target: target.try_into().unwrap(),
@@ -256,8 +224,7 @@ mod tests {
     fn content() -> ModelContent {
         ModelContent {
             name: ModelName::new("balanced").unwrap(),
-            positions: Positions::new(vec![position("A", dec!(0.6)), position("B", dec!(0.3))])
-                .unwrap(),
+            positions: Positions::new(vec![position("A", dec!(0.6)), position("B", dec!(0.3))]).unwrap(),
             followers: followers(&["p1", "p2"]),
         }
     }
@@ -266,29 +233,18 @@ mod tests {
     fn names_are_trimmed_and_bounded() {
         assert_eq!(ModelName::new("  Growth ").unwrap().as_str(), "Growth");
         assert_eq!(ModelName::new(" \t "), Err(InvalidModelName::Blank));
-        assert_eq!(
-            ModelName::new(&"x".repeat(256)),
-            Err(InvalidModelName::TooLong)
-        );
-        assert_eq!(
-            ModelName::new("a\0b"),
-            Err(InvalidModelName::ControlCharacter)
-        );
+        assert_eq!(ModelName::new(&"x".repeat(256)), Err(InvalidModelName::TooLong));
+        assert_eq!(ModelName::new("a\0b"), Err(InvalidModelName::ControlCharacter));
         assert!(ModelName::new(&"é".repeat(255)).is_ok());
     }
 
     #[test]
     fn a_security_is_added_once_and_within_the_sum() {
         let a = position("A", dec!(0.05));
-        assert_eq!(
-            content().add_position(a),
-            Err(ChangeRefused::SecurityAlreadyInModel(a.security))
-        );
+        assert_eq!(content().add_position(a), Err(ChangeRefused::SecurityAlreadyInModel(a.security)));
         assert_eq!(
             content().add_position(position("C", dec!(0.1))),
-            Err(ChangeRefused::Positions(InvalidPositions::SumTooLarge(
-                dec!(1)
-            )))
+            Err(ChangeRefused::Positions(InvalidPositions::SumTooLarge(dec!(1))))
         );
 
         let mut grown = content();
@@ -310,10 +266,7 @@ mod tests {
     #[test]
     fn a_position_is_removed_only_as_it_stands() {
         let other = position("A", dec!(0.5));
-        assert_eq!(
-            content().remove_position(&other),
-            Err(ChangeRefused::PositionDiffers(other.security))
-        );
+        assert_eq!(content().remove_position(&other), Err(ChangeRefused::PositionDiffers(other.security)));
 
         let mut shrunk = content();
         shrunk.remove_position(&position("A", dec!(0.60))).unwrap();

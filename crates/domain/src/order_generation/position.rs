@@ -73,30 +73,16 @@ impl TryFrom<Decimal> for Drift {
     type Error = InvalidDrift;
 
     fn try_from(share: Decimal) -> Result<Self, InvalidDrift> {
-        if share < Decimal::ZERO || Decimal::ONE < share {
-            Err(InvalidDrift(share))
-        } else {
-            Ok(Self(share))
-        }
+        if share < Decimal::ZERO || Decimal::ONE < share { Err(InvalidDrift(share)) } else { Ok(Self(share)) }
     }
 }
 
 impl Band {
     /// The band of a security that the model does not want: nothing but zero.
-    pub const CLOSED: Self = Self {
-        low: Drift(Decimal::ZERO),
-        high: Drift(Decimal::ZERO),
-    };
+    pub const CLOSED: Self = Self { low: Drift(Decimal::ZERO), high: Drift(Decimal::ZERO) };
 
     pub fn new(low: Drift, high: Drift) -> Result<Self, InvalidBand> {
-        if high < low {
-            Err(InvalidBand {
-                low: low.0,
-                high: high.0,
-            })
-        } else {
-            Ok(Self { low, high })
-        }
+        if high < low { Err(InvalidBand { low: low.0, high: high.0 }) } else { Ok(Self { low, high }) }
     }
 
     pub const fn low(self) -> Decimal {
@@ -149,17 +135,11 @@ impl Positions {
         if Self::MAX < positions.len() {
             broken.push(InvalidPositions::TooMany(positions.len()));
         }
-        if broken.is_empty() {
-            Ok(Self(positions))
-        } else {
-            Err(broken)
-        }
+        if broken.is_empty() { Ok(Self(positions)) } else { Err(broken) }
     }
 
     pub fn find(&self, security: &SecurityId) -> Option<&Position> {
-        self.0
-            .iter()
-            .find(|position| position.security == *security)
+        self.0.iter().find(|position| position.security == *security)
     }
 
     pub fn iter(&self) -> std::slice::Iter<'_, Position> {
@@ -186,13 +166,10 @@ impl<'a> IntoIterator for &'a Positions {
 
 fn repeated(positions: &[Position]) -> impl Iterator<Item = InvalidPositions> {
     let mut seen = std::collections::HashSet::new();
-    positions
-        .iter()
-        .enumerate()
-        .filter_map(move |(index, position)| {
-            let security = position.security;
-            (!seen.insert(security)).then_some(InvalidPositions::Duplicate { security, index })
-        })
+    positions.iter().enumerate().filter_map(move |(index, position)| {
+        let security = position.security;
+        (!seen.insert(security)).then_some(InvalidPositions::Duplicate { security, index })
+    })
 }
 
 #[cfg(test)]
@@ -202,11 +179,7 @@ mod tests {
     use super::*;
 
     fn position(security: &str, target: Decimal) -> Position {
-        let band = Band::new(
-            dec!(0.01).try_into().unwrap(),
-            dec!(0.02).try_into().unwrap(),
-        )
-        .unwrap();
+        let band = Band::new(dec!(0.01).try_into().unwrap(), dec!(0.02).try_into().unwrap()).unwrap();
         Position {
             security: format!("{security:0>24}").parse().unwrap(),
             target: target.try_into().unwrap(),
@@ -217,28 +190,13 @@ mod tests {
     #[test]
     fn targets_lie_on_the_grid_between_zero_and_95_percent() {
         for legal in [dec!(0), dec!(0.005), dec!(0.350), dec!(0.95)] {
-            assert_eq!(
-                Target::try_from(legal).unwrap().get().to_string(),
-                legal.to_string()
-            );
+            assert_eq!(Target::try_from(legal).unwrap().get().to_string(), legal.to_string());
         }
-        for off_grid in [
-            dec!(0.001),
-            dec!(0.123),
-            dec!(0.127),
-            dec!(0.333),
-            dec!(0.30000000000000004),
-        ] {
-            assert_eq!(
-                Target::try_from(off_grid),
-                Err(InvalidTarget::NotAStep(off_grid))
-            );
+        for off_grid in [dec!(0.001), dec!(0.123), dec!(0.127), dec!(0.333), dec!(0.30000000000000004)] {
+            assert_eq!(Target::try_from(off_grid), Err(InvalidTarget::NotAStep(off_grid)));
         }
         for outside in [dec!(-0.005), dec!(0.955), dec!(0.96)] {
-            assert_eq!(
-                Target::try_from(outside),
-                Err(InvalidTarget::OutOfRange(outside))
-            );
+            assert_eq!(Target::try_from(outside), Err(InvalidTarget::OutOfRange(outside)));
         }
     }
 
@@ -253,19 +211,13 @@ mod tests {
 
     #[test]
     fn every_broken_rule_of_a_set_is_reported() {
-        let broken = Positions::new(vec![
-            position("A", dec!(0.5)),
-            position("B", dec!(0.5)),
-            position("A", dec!(0)),
-        ]);
+        let broken =
+            Positions::new(vec![position("A", dec!(0.5)), position("B", dec!(0.5)), position("A", dec!(0))]);
         let a = position("A", dec!(0)).security;
         assert_eq!(
             broken,
             Err(vec![
-                InvalidPositions::Duplicate {
-                    security: a,
-                    index: 2
-                },
+                InvalidPositions::Duplicate { security: a, index: 2 },
                 InvalidPositions::SumTooLarge(dec!(1)),
             ])
         );
@@ -273,16 +225,12 @@ mod tests {
 
     #[test]
     fn zero_targets_are_dropped_and_do_not_count_towards_the_hundred() {
-        let mut positions: Vec<Position> = (0..100)
-            .map(|idx| position(&format!("P{idx}"), dec!(0.005)))
-            .collect();
+        let mut positions: Vec<Position> =
+            (0..100).map(|idx| position(&format!("P{idx}"), dec!(0.005))).collect();
         positions.push(position("Z", dec!(0)));
         assert_eq!(Positions::new(positions.clone()).unwrap().len(), 100);
 
         positions.push(position("Y", dec!(0.005)));
-        assert_eq!(
-            Positions::new(positions),
-            Err(vec![InvalidPositions::TooMany(101)])
-        );
+        assert_eq!(Positions::new(positions), Err(vec![InvalidPositions::TooMany(101)]));
     }
 }

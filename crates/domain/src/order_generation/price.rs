@@ -24,11 +24,7 @@ impl TryFrom<Decimal> for Price {
     type Error = InvalidPrice;
 
     fn try_from(amount: Decimal) -> Result<Self, InvalidPrice> {
-        if amount <= Decimal::ZERO {
-            Err(InvalidPrice(amount))
-        } else {
-            Ok(Self(amount))
-        }
+        if amount <= Decimal::ZERO { Err(InvalidPrice(amount)) } else { Ok(Self(amount)) }
     }
 }
 

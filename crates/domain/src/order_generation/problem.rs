@@ -7,7 +7,6 @@
 
 use ethnum::I256;
 use rust_decimal::Decimal;
-use rust_decimal::prelude::ToPrimitive;
 
 use crate::identifier::SecurityId;
 
@@ -40,13 +39,9 @@ pub enum Refusal {
         "no feasible solution exists: the least that the bands ask for costs {needed}, the market value is {available}"
     )]
     MinimumsExceedCash { needed: Decimal, available: Decimal },
-    #[error(
-        "the amounts of security {0} are too large or too finely divided to reckon with exactly"
-    )]
+    #[error("the amounts of security {0} are too large or too finely divided to reckon with exactly")]
     SecurityOutOfRange(SecurityId),
-    #[error(
-        "the amounts of the portfolio are too large or too finely divided to reckon with exactly"
-    )]
+    #[error("the amounts of the portfolio are too large or too finely divided to reckon with exactly")]
     OutOfRange,
 }
 
@@ -123,19 +118,10 @@ impl Problem {
             return Err(Refusal::MarketValueNotPositive(market_value.normalize()));
         }
 
-        let rows: Vec<Row> = lines
-            .iter()
-            .map(|line| Row::new(line, value, scale, policy))
-            .collect::<Result<_, _>>()?;
+        let rows: Vec<Row> =
+            lines.iter().map(|line| Row::new(line, value, scale, policy)).collect::<Result<_, _>>()?;
         let residues: i128 = rows.iter().map(|row| row.residue).sum();
-        let problem = Self {
-            lines,
-            rows,
-            value,
-            budget: value - residues,
-            scale,
-            cash: holdings.cash(),
-        };
+        let problem = Self { lines, rows, value, budget: value - residues, scale, cash: holdings.cash() };
         problem.ensure_minimums_fit()?;
         Ok(problem)
     }
@@ -178,11 +164,7 @@ impl Problem {
 
     /// Σ quantity · price, in units.
     pub fn cost(&self, quantities: &[i64]) -> i128 {
-        self.rows
-            .iter()
-            .zip(quantities)
-            .map(|(row, &quantity)| i128::from(quantity) * row.price)
-            .sum()
+        self.rows.iter().zip(quantities).map(|(row, &quantity)| i128::from(quantity) * row.price).sum()
     }
 
     /// Whether the whole shares of a line leave its position, residue included, outside the band.
@@ -210,29 +192,15 @@ fn combined_list(
     holdings: &Holdings,
     snapshot: &PriceSnapshot,
 ) -> Result<Vec<Line>, Refusal> {
-    let wanted = positions.iter().map(
-        |&Position {
-             security,
-             target,
-             band,
-         }| (security, target.get(), band),
-    );
+    let wanted = positions.iter().map(|&Position { security, target, band }| (security, target.get(), band));
     let unwanted = holdings
         .securities()
         .filter(|security| positions.find(security).is_none())
         .map(|security| (security, Decimal::ZERO, Band::CLOSED));
 
     let line = |(security, target, band): (SecurityId, Decimal, Band)| {
-        let price = snapshot
-            .price(&security)
-            .ok_or(Refusal::Unpriced(security))?;
-        Ok(Line {
-            security,
-            price,
-            held: holdings.quantity(&security),
-            target,
-            band,
-        })
+        let price = snapshot.price(&security).ok_or(Refusal::Unpriced(security))?;
+        Ok(Line { security, price, held: holdings.quantity(&security), target, band })
     };
     wanted.chain(unwanted).map(line).collect()
 }
@@ -240,18 +208,8 @@ fn combined_list(
 /// Decimals enough for cash, for every quantity times its price, and for their sum times any target.
 fn scale_of(lines: &[Line], cash: Decimal) -> u32 {
     let value_decimals = |line: &Line| decimals(line.held) + decimals(line.price.get());
-    let value_scale = lines
-        .iter()
-        .map(value_decimals)
-        .chain([decimals(cash)])
-        .max()
-        .unwrap_or(0);
-    value_scale
-        + lines
-            .iter()
-            .map(|line| decimals(line.target))
-            .max()
-            .unwrap_or(0)
+    let value_scale = lines.iter().map(value_decimals).chain([decimals(cash)]).max().unwrap_or(0);
+    value_scale + lines.iter().map(|line| decimals(line.target)).max().unwrap_or(0)
 }
 
 fn decimals(number: Decimal) -> u32 {
@@ -278,30 +236,24 @@ fn market_value(lines: &[Line], cash: Decimal, scale: u32) -> Result<i128, Refus
         let out_of_range = || Refusal::SecurityOutOfRange(line.security);
         let held = line.held.normalize();
         let price = units(line.price.get(), scale - held.scale()).ok_or_else(out_of_range)?;
-        let worth = price
-            .checked_mul(held.mantissa())
-            .ok_or_else(out_of_range)?;
+        let worth = price.checked_mul(held.mantissa()).ok_or_else(out_of_range)?;
         value = value.checked_add(worth).ok_or_else(out_of_range)?;
         magnitude = magnitude
             .checked_add(worth.unsigned_abs())
             .and_then(|sum| sum.checked_add(units(line.price.get(), scale)?.unsigned_abs()))
             .ok_or_else(out_of_range)?;
     }
-    if LARGEST.unsigned_abs() < magnitude {
-        Err(Refusal::OutOfRange)
-    } else {
-        Ok(value)
-    }
+    if LARGEST.unsigned_abs() < magnitude { Err(Refusal::OutOfRange) } else { Ok(value) }
 }
 
 impl Row {
     fn new(line: &Line, value: i128, scale: u32, policy: BandPolicy) -> Result<Self, Refusal> {
         let out_of_range = || Refusal::SecurityOutOfRange(line.security);
         let price = units(line.price.get(), scale).ok_or_else(out_of_range)?;
-        let held = line.held.floor().to_i64().ok_or_else(out_of_range)?;
-        let fraction = (line.held - line.held.floor()).normalize();
+        let share = power_of_ten(decimals(line.held));
+        let holding = line.held.normalize().mantissa();
         // Exact: the scale leaves room for the decimals of the holding below those of the price.
-        let residue = price / power_of_ten(fraction.scale()) * fraction.mantissa();
+        let residue = price / share * holding.rem_euclid(share);
         // Exact: the scale leaves room for the decimals of the target below those of the value.
         let wanted = line.target.normalize();
         let target = value / power_of_ten(wanted.scale()) * wanted.mantissa() - residue;
@@ -318,11 +270,15 @@ impl Row {
                 }
             },
         };
-        let whole = |quantity: I256| i64::try_from(quantity).map_err(|_| out_of_range());
+        // Half of what fits, so that the change from one quantity to another fits as well.
+        let whole = |quantity: I256| match i64::try_from(quantity) {
+            Ok(quantity) if quantity.unsigned_abs() <= i64::MAX.unsigned_abs() / 2 => Ok(quantity),
+            Ok(_) | Err(_) => Err(out_of_range()),
+        };
         Ok(Self {
             price,
             target,
-            held,
+            held: whole(holding.div_euclid(share).into())?,
             residue,
             lowest: whole(lowest)?,
             highest: whole(highest)?,

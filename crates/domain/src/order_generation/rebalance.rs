@@ -28,10 +28,7 @@ impl Trade {
     /// `None` when nothing changes.
     pub fn of_change(change: i64) -> Option<Self> {
         let side = if change < 0 { Side::Sell } else { Side::Buy };
-        (change != 0).then_some(Self {
-            side,
-            quantity: change.unsigned_abs(),
-        })
+        (change != 0).then_some(Self { side, quantity: change.unsigned_abs() })
     }
 
     pub fn signed_quantity(self) -> Decimal {
@@ -140,27 +137,20 @@ pub enum Unsound {
     #[error("the answer has {found} quantities, the problem {expected}")]
     WrongLength { expected: usize, found: usize },
     #[error("the answer has {quantity} of security {security}, outside {lowest} to {highest}")]
-    OutsideBand {
-        security: SecurityId,
-        quantity: i64,
-        lowest: i64,
-        highest: i64,
-    },
-    #[error("the answer costs {cost} of {budget}")]
-    Overspent { cost: Decimal, budget: Decimal },
-    #[error("the answer claims to deviate by no less than {claimed}, but deviates by {found}")]
-    BoundAboveObjective { claimed: Decimal, found: Decimal },
+    OutsideBand { security: SecurityId, quantity: i64, lowest: i64, highest: i64 },
+    #[error("the answer costs {cost} units of money, there are {budget}")]
+    Overspent { cost: i128, budget: i128 },
+    #[error(
+        "the answer claims that none deviates by less than {claimed} units of money, but deviates by {found} itself"
+    )]
+    BoundAboveObjective { claimed: i128, found: i128 },
 }
 
 impl Problem {
     /// Turns an answer into trades, once it has been checked against every band and the cash.
     ///
     /// The objective is reckoned anew from the quantities; the optimiser's own is not believed.
-    pub fn accept(
-        &self,
-        answer: &Answer,
-        portfolio: PortfolioId,
-    ) -> Result<PortfolioRebalance, Unsound> {
+    pub fn accept(&self, answer: &Answer, portfolio: PortfolioId) -> Result<PortfolioRebalance, Unsound> {
         self.verify(answer)?;
         let quantities = &answer.quantities;
         let spent = self.cost(quantities) + self.rows().iter().map(|row| row.residue).sum::<i128>();
@@ -171,47 +161,30 @@ impl Problem {
             cash_before: self.cash().normalize(),
             cash_after: (self.market_value() - self.money(spent)).normalize(),
             optimality: self.optimality(answer),
-            positions: rows
-                .map(|((line, row), &quantity)| self.position(line, row, quantity))
-                .collect(),
+            positions: rows.map(|((line, row), &quantity)| self.position(line, row, quantity)).collect(),
         })
     }
 
     fn verify(&self, answer: &Answer) -> Result<(), Unsound> {
         let quantities = &answer.quantities;
         if quantities.len() != self.rows().len() {
-            return Err(Unsound::WrongLength {
-                expected: self.rows().len(),
-                found: quantities.len(),
-            });
+            return Err(Unsound::WrongLength { expected: self.rows().len(), found: quantities.len() });
         }
         for ((line, row), &quantity) in self.lines().iter().zip(self.rows()).zip(quantities) {
             if quantity < row.lowest || row.highest < quantity {
-                let Row {
-                    lowest, highest, ..
-                } = *row;
-                return Err(Unsound::OutsideBand {
-                    security: line.security,
-                    quantity,
-                    lowest,
-                    highest,
-                });
+                let Row { lowest, highest, .. } = *row;
+                return Err(Unsound::OutsideBand { security: line.security, quantity, lowest, highest });
             }
         }
         let cost = self.cost(quantities);
         if self.budget() < cost {
-            return Err(Unsound::Overspent {
-                cost: self.money(cost),
-                budget: self.money(self.budget()),
-            });
+            let budget = self.budget();
+            return Err(Unsound::Overspent { cost, budget });
         }
         let found = self.deviation(quantities);
         if found < answer.lower_bound {
-            let claimed = self.money(answer.lower_bound);
-            return Err(Unsound::BoundAboveObjective {
-                claimed,
-                found: self.money(found),
-            });
+            let claimed = answer.lower_bound;
+            return Err(Unsound::BoundAboveObjective { claimed, found });
         }
         Ok(())
     }
@@ -220,18 +193,13 @@ impl Problem {
         const HALF_A_CENT: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 
         let objective = self.money(self.deviation(&answer.quantities));
-        let lower_bound = self.money(answer.lower_bound);
+        let lower_bound = self.money(answer.lower_bound.max(0));
         let status = match objective - lower_bound {
             gap if gap.is_zero() => OptimalityStatus::Optimal,
             gap if gap <= HALF_A_CENT => OptimalityStatus::WithinTolerance,
             _ => OptimalityStatus::Bound,
         };
-        Optimality {
-            status,
-            objective,
-            lower_bound,
-            method: answer.method,
-        }
+        Optimality { status, objective, lower_bound, method: answer.method }
     }
 
     fn position(&self, line: &Line, row: &Row, quantity: i64) -> RebalancedPosition {

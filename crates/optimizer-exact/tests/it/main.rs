@@ -1,0 +1,5 @@
+use std::time::Duration;
+
+use optimizer_exact::{Config, ExactOptimizer};
+
+port_contracts::optimizer!(ExactOptimizer::new(&Config { workers: 2, timeout: Duration::from_secs(30) }));

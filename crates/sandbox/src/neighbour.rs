@@ -1,0 +1,122 @@
+//! One service on one port: its server, its call log and its faults.
+
+mod admin;
+mod calls;
+pub(crate) mod faults;
+mod gate;
+
+use std::{
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::{
+    App, HttpResponse, HttpServer,
+    dev::ServerHandle,
+    http::StatusCode,
+    middleware::from_fn,
+    web::{Data, PayloadConfig, ServiceConfig},
+};
+use tokio::task::JoinHandle;
+
+use self::{faults::Faults, gate::Gate};
+
+// A full batch of a thousand transactions is about a quarter of a megabyte.
+const MAX_BODY_BYTES: usize = 4 << 20;
+
+// Longer than the idle time of pooling clients, so that a reused connection is never half closed.
+const KEEP_ALIVE: Duration = Duration::from_mins(2);
+
+/// What makes a neighbour a particular service.
+pub(crate) trait Service: Send + Sync + 'static {
+    fn routes(config: &mut ServiceConfig);
+
+    /// The body this service gives with an error status that has no better text: unknown routes,
+    /// wrong methods, injected errors.
+    fn refusal(status: StatusCode, path: &str) -> HttpResponse;
+
+    /// Forgets everything that happened since the start.
+    fn reset(&self);
+}
+
+/// A running service. Dropping it closes its port.
+pub struct Neighbour<S> {
+    pub(crate) service: Arc<S>,
+    gate: Arc<Gate>,
+    address: SocketAddr,
+    handle: ServerHandle,
+    task: JoinHandle<io::Result<()>>,
+}
+
+impl<S> Neighbour<S> {
+    #[expect(clippy::disallowed_methods, reason = "`stop` awaits the task; dropping tells the server to end")]
+    pub(crate) fn start(service: Arc<S>, port: u16, seed: u64) -> io::Result<Self>
+    where
+        S: Service,
+    {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
+        let address = listener.local_addr()?;
+        let gate = Arc::new(Gate::new(seed, S::refusal));
+
+        let (site, front) = (Data::from(Arc::clone(&service)), Arc::clone(&gate));
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(site.clone())
+                .app_data(Data::from(Arc::clone(&front)))
+                .app_data(PayloadConfig::new(MAX_BODY_BYTES))
+                .wrap(from_fn(gate::pass))
+                .configure(admin::routes::<S>)
+                .configure(S::routes)
+        })
+        .workers(1)
+        .keep_alive(KEEP_ALIVE)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+
+        Ok(Self { service, gate, address, handle: server.handle(), task: tokio::spawn(server) })
+    }
+
+    pub(crate) async fn stop(mut self) {
+        self.handle.stop(false).await;
+        // A server that failed is as stopped as one that ended.
+        let _ = (&mut self.task).await;
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How many calls have arrived, whatever became of them. Calls under `/sandbox` do not count.
+    pub fn calls(&self) -> u64 {
+        self.gate.calls().total()
+    }
+
+    /// The calls to one path, without its query.
+    pub fn calls_to(&self, path: &str) -> u64 {
+        self.gate.calls().to(path)
+    }
+
+    /// The latest `X-Correlation-ID` values, oldest first.
+    pub fn correlation_ids(&self) -> Vec<String> {
+        self.gate.calls().correlation_ids()
+    }
+
+    /// Replaces the faults. The same faults fail the same calls again: the draw starts afresh.
+    pub fn inject(&self, faults: Faults) {
+        self.gate.inject(faults);
+    }
+
+    pub fn recover(&self) {
+        self.gate.inject(Faults::default());
+    }
+}
+
+impl<S> Drop for Neighbour<S> {
+    fn drop(&mut self) {
+        // The command is sent by the call; the future only waits for it.
+        drop(self.handle.stop(false));
+    }
+}

@@ -1,0 +1,11 @@
+//! The sandbox as its callers see it: over HTTP.
+
+#![expect(clippy::unwrap_used, reason = "the helpers of a test are part of the test")]
+
+mod accounting;
+mod client;
+mod faults;
+mod portfolios;
+mod prices;
+mod securities;
+mod universe;

@@ -1,0 +1,141 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use chrono::NaiveDate;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, Overrides};
+use crate::service::{Service, asked_to_stop};
+use crate::{demo, sandbox_command, telemetry};
+
+/// The GlobeCo investment services.
+#[derive(Parser)]
+#[command(name = "globeco", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a service until it is asked to stop.
+    Serve(Serve),
+    /// Rebalance example portfolios through the real HTTP API, and show what happened.
+    Demo(demo::Options),
+    /// Run the four neighbours of order generation, to serve against.
+    Sandbox(sandbox_command::Options),
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ServiceName {
+    OrderGeneration,
+}
+
+#[derive(Args)]
+struct Serve {
+    service: ServiceName,
+    /// A configuration file in the form of the defaults; may be given more than once, the later wins.
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Address to listen on.
+    #[arg(long)]
+    host: Option<String>,
+    /// Port to listen on; 0 takes any free one.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Where models and rebalances are kept, such as sqlite:data/order-generation.db.
+    #[arg(long, value_name = "URL")]
+    database_url: Option<String>,
+    /// error, warn, info, debug or trace.
+    #[arg(long, value_name = "LEVEL")]
+    log_level: Option<String>,
+}
+
+/// Where the securities and prices of the sandbox come from.
+#[derive(Args, Clone)]
+pub(crate) struct UniverseOptions {
+    /// Securities as CSV: ticker,description. Without it, about a hundred well-known companies.
+    #[arg(long, value_name = "FILE", requires = "prices")]
+    pub(crate) securities: Option<PathBuf>,
+    /// Prices as CSV: price_date,ticker,price,price_std.
+    #[arg(long, value_name = "FILE", requires = "securities")]
+    pub(crate) prices: Option<PathBuf>,
+    /// The day of the prices, or the nearest there is.
+    #[arg(long, value_name = "YYYY-MM-DD", requires = "prices", default_value = "2017-06-01")]
+    pub(crate) date: NaiveDate,
+    /// Start of every random draw.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+impl UniverseOptions {
+    pub(crate) fn universe(&self) -> anyhow::Result<sandbox::Universe> {
+        match (&self.securities, &self.prices) {
+            (Some(securities), Some(prices)) => {
+                Ok(sandbox::Universe::from_csv(securities, prices, self.date)?)
+            }
+            _ => Ok(sandbox::Universe::builtin()),
+        }
+    }
+}
+
+/// Runs the command; a failure is told on standard error, with its causes.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            let asked_for_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return if asked_for_help { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+    };
+    let done = match cli.command {
+        Command::Serve(options) => serve(options).await,
+        Command::Demo(options) => demo::run(&options).await,
+        Command::Sandbox(options) => sandbox_command::run(&options).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
+            {
+                eprintln!("Error: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve(options: Serve) -> anyhow::Result<()> {
+    let ServiceName::OrderGeneration = options.service;
+    let mut overrides = Overrides::default();
+    overrides.text("http.host", options.host);
+    overrides.number("http.port", options.port.map(u64::from));
+    overrides.text("store.url", options.database_url);
+    overrides.text("log.level", options.log_level);
+    let config = config::load(&options.files, &overrides)?;
+    telemetry::start(&config.log.level)?;
+
+    let service = Service::bind(config).await?;
+    service
+        .run(async {
+            asked_to_stop().await.unwrap_or_else(|error| tracing::error!(%error, "cannot listen to signals"))
+        })
+        .await
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,94 @@
+//! Wires order generation: which store, which optimiser, which neighbours.
+
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use anyhow::Context;
+use application::health::Health;
+use application::order_generation::{OrderGeneration, Policy};
+use optimizer_exact::ExactOptimizer;
+use store_sqlite::SqliteStore;
+use upstream_http::{CacheSize, Calls, Endpoint};
+
+use crate::clock::SystemClock;
+use crate::config::{self, Config, Location};
+
+/// The use cases, wired, and what must be closed when they are done with.
+pub(crate) struct Composed {
+    pub(crate) app: Arc<OrderGeneration>,
+    pub(crate) health: Arc<Health>,
+    pub(crate) store: SqliteStore,
+}
+
+pub(crate) async fn order_generation(config: &Config) -> anyhow::Result<Composed> {
+    let store = open_store(&config.store).await?;
+    let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
+    let health = Health::new(Box::new(store.clone()), neighbours.probes());
+    let optimizer = ExactOptimizer::new(&optimizer_exact::Config {
+        workers: or_cores(config.rebalance.optimization_workers),
+        timeout: config.rebalance.optimization_timeout,
+    });
+    let app = OrderGeneration {
+        models: Box::new(store.clone()),
+        rebalances: Box::new(store.clone()),
+        holdings: Box::new(neighbours.accounting),
+        prices: Box::new(neighbours.market),
+        portfolios: Box::new(neighbours.directory),
+        optimizer: Box::new(optimizer),
+        clock: Box::new(SystemClock),
+        policy: Policy {
+            max_parallel: config.rebalance.max_parallel.get(),
+            bands: config.rebalance.band_policy,
+        },
+    };
+    Ok(Composed { app: Arc::new(app), health: Arc::new(health), store })
+}
+
+/// Zero asks for one for each core.
+pub(crate) fn or_cores(count: usize) -> usize {
+    match count {
+        0 => available_parallelism().map_or(1, std::num::NonZero::get),
+        count => count,
+    }
+}
+
+async fn open_store(config: &config::Store) -> anyhow::Result<SqliteStore> {
+    match config.location()? {
+        Location::Sqlite(path) => {
+            let config = store_sqlite::Config {
+                path,
+                max_connections: config.max_connections.get(),
+                busy_timeout: config.timeout,
+            };
+            SqliteStore::open(&config).await.context("DATABASE_URL (store.url)")
+        }
+    }
+}
+
+fn upstream(config: &config::Neighbours) -> upstream_http::Config {
+    let endpoint = |url: &config::HttpUrl, health_path: &str| Endpoint {
+        base_url: url.as_str().to_owned(),
+        health_path: health_path.to_owned(),
+    };
+    let cache = |ttl: Duration| CacheSize { ttl, capacity: config.cache_capacity };
+    upstream_http::Config {
+        accounting: endpoint(&config.portfolio_accounting_url, &config.portfolio_accounting_health_path),
+        security: endpoint(&config.security_url, &config.security_health_path),
+        pricing: endpoint(&config.pricing_url, &config.pricing_health_path),
+        portfolio: endpoint(&config.portfolio_url, &config.portfolio_health_path),
+        calls: Calls {
+            connect_timeout: config.connect_timeout,
+            timeout: config.timeout,
+            attempts: config.attempts,
+            first_backoff: config.first_backoff,
+            max_concurrent: config.max_concurrent,
+            pool_idle_timeout: Duration::from_secs(60),
+            pool_max_idle: config.max_concurrent.get(),
+        },
+        name_timeout: config.name_timeout,
+        tickers: cache(config.ticker_ttl),
+        prices: cache(config.price_ttl),
+        names: cache(config.name_ttl),
+    }
+}

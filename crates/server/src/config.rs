@@ -1,0 +1,282 @@
+//! Configuration: the annotated defaults in the binary, then files, then the environment, then flags.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use domain::order_generation::problem::BandPolicy;
+use figment::Figment;
+use figment::providers::{Format, Serialized, Toml};
+use serde::{Deserialize, Deserializer};
+
+const DEFAULTS: &str = include_str!("../config/default.toml");
+
+/// The environment variables that are read, and the setting each of them gives.
+///
+/// Of two for one setting, the later wins.
+const VARIABLES: &[(&str, &str, Form)] = &[
+    ("HOST", "http.host", Form::Text),
+    ("PORT", "http.port", Form::Number),
+    ("HTTP_WORKERS", "http.workers", Form::Number),
+    ("MAX_BODY_BYTES", "http.max_body_bytes", Form::Number),
+    ("CORS_ORIGINS", "http.cors_origins", Form::Text),
+    ("SHUTDOWN_TIMEOUT", "http.shutdown_timeout_seconds", Form::Number),
+    ("SERVICE_NAME", "service.name", Form::Text),
+    ("LOG_LEVEL", "log.level", Form::Text),
+    ("DATABASE_URL", "store.url", Form::Text),
+    ("DATABASE_NAME", "store.name", Form::Text),
+    ("DATABASE_MAX_CONNECTIONS", "store.max_connections", Form::Number),
+    ("DATABASE_TIMEOUT_MS", "store.timeout_milliseconds", Form::Number),
+    ("REBALANCING_MAX_WORKERS", "rebalance.max_parallel", Form::Number),
+    ("MAX_PARALLEL_REBALANCES", "rebalance.max_parallel", Form::Number),
+    ("BAND_POLICY", "rebalance.band_policy", Form::Text),
+    ("OPTIMIZATION_TIMEOUT", "rebalance.optimization_timeout_seconds", Form::Number),
+    ("OPTIMIZATION_WORKERS", "rebalance.optimization_workers", Form::Number),
+    ("PORTFOLIO_ACCOUNTING_SERVICE_URL", "neighbours.portfolio_accounting_url", Form::Text),
+    ("SECURITY_SERVICE_URL", "neighbours.security_url", Form::Text),
+    ("PRICING_SERVICE_URL", "neighbours.pricing_url", Form::Text),
+    ("PORTFOLIO_SERVICE_URL", "neighbours.portfolio_url", Form::Text),
+    ("EXTERNAL_SERVICE_TIMEOUT", "neighbours.timeout_seconds", Form::Number),
+    ("EXTERNAL_SERVICE_RETRIES", "neighbours.attempts", Form::Number),
+    ("EXTERNAL_SERVICE_BACKOFF_MS", "neighbours.first_backoff_milliseconds", Form::Number),
+    ("EXTERNAL_SERVICE_MAX_CONCURRENT", "neighbours.max_concurrent", Form::Number),
+    ("TICKER_CACHE_TTL", "neighbours.ticker_ttl_seconds", Form::Number),
+    ("PRICE_CACHE_TTL", "neighbours.price_ttl_seconds", Form::Number),
+    ("NAME_CACHE_TTL", "neighbours.name_ttl_seconds", Form::Number),
+    ("CACHE_CAPACITY", "neighbours.cache_capacity", Form::Number),
+];
+
+/// How a variable's text is read: `DATABASE_NAME=2024` is a name, `PORT=2024` a number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Text,
+    Number,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    pub http: Http,
+    pub service: Service,
+    pub log: Log,
+    pub store: Store,
+    pub rebalance: Rebalance,
+    pub neighbours: Neighbours,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http {
+    pub host: String,
+    pub port: u16,
+    pub workers: usize,
+    pub max_body_bytes: usize,
+    #[serde(deserialize_with = "separated_by_commas")]
+    pub cors_origins: Vec<String>,
+    #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
+    pub shutdown_timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    pub name: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Store {
+    pub url: String,
+    pub name: String,
+    pub max_connections: NonZeroU32,
+    #[serde(rename = "timeout_milliseconds", deserialize_with = "milliseconds")]
+    pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rebalance {
+    pub max_parallel: NonZeroUsize,
+    #[serde(deserialize_with = "band_policy")]
+    pub band_policy: BandPolicy,
+    #[serde(rename = "optimization_timeout_seconds", deserialize_with = "seconds")]
+    pub optimization_timeout: Duration,
+    pub optimization_workers: usize,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Neighbours {
+    pub portfolio_accounting_url: HttpUrl,
+    pub portfolio_accounting_health_path: String,
+    pub security_url: HttpUrl,
+    pub security_health_path: String,
+    pub pricing_url: HttpUrl,
+    pub pricing_health_path: String,
+    pub portfolio_url: HttpUrl,
+    pub portfolio_health_path: String,
+    #[serde(rename = "timeout_seconds", deserialize_with = "seconds")]
+    pub timeout: Duration,
+    #[serde(rename = "connect_timeout_seconds", deserialize_with = "seconds")]
+    pub connect_timeout: Duration,
+    pub attempts: NonZeroU32,
+    #[serde(rename = "first_backoff_milliseconds", deserialize_with = "milliseconds")]
+    pub first_backoff: Duration,
+    pub max_concurrent: NonZeroUsize,
+    #[serde(rename = "name_timeout_milliseconds", deserialize_with = "milliseconds")]
+    pub name_timeout: Duration,
+    #[serde(rename = "ticker_ttl_seconds", deserialize_with = "seconds")]
+    pub ticker_ttl: Duration,
+    #[serde(rename = "price_ttl_seconds", deserialize_with = "seconds")]
+    pub price_ttl: Duration,
+    #[serde(rename = "name_ttl_seconds", deserialize_with = "seconds")]
+    pub name_ttl: Duration,
+    pub cache_capacity: u64,
+    #[serde(rename = "probe_pause_seconds", deserialize_with = "seconds")]
+    pub probe_pause: Duration,
+}
+
+/// An absolute `http` or `https` URL.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl(String);
+
+impl HttpUrl {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for HttpUrl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let refuse =
+            |reason: &dyn fmt::Display| serde::de::Error::custom(format!("{text:?} is no URL: {reason}"));
+        let url = reqwest::Url::parse(&text).map_err(|error| refuse(&error))?;
+        match url.scheme() {
+            "http" | "https" => Ok(Self(text)),
+            _ => Err(refuse(&"its scheme must be http or https")),
+        }
+    }
+}
+
+/// Where models and rebalances are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    Sqlite(PathBuf),
+}
+
+impl Store {
+    pub fn location(&self) -> anyhow::Result<Location> {
+        if self.url.is_empty() {
+            let is_plain = !self.name.is_empty() && !self.name.contains(['/', '\\', '\0']);
+            ensure!(is_plain, "DATABASE_NAME (store.name): {:?} cannot name a file", self.name);
+            return Ok(Location::Sqlite(PathBuf::from("data").join(format!("{}.db", self.name))));
+        }
+        match self.url.split_once(':') {
+            Some(("sqlite", path)) => {
+                let path = path.strip_prefix("//").unwrap_or(path);
+                ensure!(!path.is_empty(), "DATABASE_URL (store.url): sqlite: needs a path after it");
+                Ok(Location::Sqlite(path.into()))
+            }
+            // A URL may hold a password, so only its scheme is repeated.
+            Some((scheme, _)) => bail!(
+                "DATABASE_URL (store.url): there is no store for the scheme {scheme:?}; use sqlite:PATH"
+            ),
+            None => bail!("DATABASE_URL (store.url): it has no scheme; use sqlite:PATH"),
+        }
+    }
+}
+
+/// What command-line flags say, over everything else.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides(Vec<(&'static str, String, Form)>);
+
+impl Overrides {
+    pub fn text(&mut self, key: &'static str, value: Option<String>) {
+        self.0.extend(value.map(|value| (key, value, Form::Text)));
+    }
+
+    pub fn number(&mut self, key: &'static str, value: Option<u64>) {
+        self.0.extend(value.map(|value| (key, value.to_string(), Form::Number)));
+    }
+}
+
+/// Reads all layers; an error names the setting, its variable, and what is wrong.
+pub fn load(files: &[PathBuf], overrides: &Overrides) -> anyhow::Result<Config> {
+    let mut layers = Figment::from(Toml::string(DEFAULTS));
+    for file in files {
+        ensure!(file.is_file(), "no configuration file at {}", file.display());
+        layers = layers.merge(Toml::file_exact(file));
+    }
+    layers = with_environment(layers);
+    for (key, value, form) in &overrides.0 {
+        layers = match form {
+            Form::Text => layers.merge(Serialized::default(key, value)),
+            Form::Number => {
+                layers.merge(Serialized::default(key, value.parse::<u64>().context("a flag's number")?))
+            }
+        };
+    }
+    layers.extract().map_err(|error| explained(&error))
+}
+
+fn with_environment(layers: Figment) -> Figment {
+    VARIABLES.iter().fold(layers, |layers, (variable, key, form)| match value_of(variable) {
+        None => layers,
+        Some(text) => match (form, text.trim().parse::<u64>()) {
+            (Form::Number, Ok(number)) => layers.merge(Serialized::default(key, number)),
+            // Not a number after all: extraction will say so, naming the variable.
+            (Form::Number, Err(_)) | (Form::Text, _) => layers.merge(Serialized::default(key, text)),
+        },
+    })
+}
+
+fn value_of(variable: &str) -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "this is where configuration is read")]
+    std::env::var(variable).ok()
+}
+
+/// `PORT (http.port): invalid type: found string "abc", expected u16`, for every setting that is wrong.
+fn explained(error: &figment::Error) -> anyhow::Error {
+    let one = |error: figment::Error| {
+        let key = error.path.join(".");
+        let variables: Vec<&str> =
+            VARIABLES.iter().filter(|(_, known, _)| *known == key).map(|(variable, ..)| *variable).collect();
+        let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
+        let place = source.map(|source| format!(" in {source}")).unwrap_or_default();
+        match variables.as_slice() {
+            [] => format!("{key}: {}{place}", error.kind),
+            variables => format!("{} ({key}): {}{place}", variables.join(" or "), error.kind),
+        }
+    };
+    anyhow::anyhow!(error.clone().into_iter().map(one).collect::<Vec<_>>().join("; "))
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_secs)
+}
+
+fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn separated_by_commas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+}
+
+fn band_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BandPolicy, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "strict" => Ok(BandPolicy::Strict),
+        "nearest" => Ok(BandPolicy::Nearest),
+        other => Err(serde::de::Error::custom(format!("{other:?} is neither strict nor nearest"))),
+    }
+}

@@ -1,0 +1,73 @@
+//! A service from its first breath to its last.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context;
+use tokio::select;
+
+use crate::compose::{self, Composed};
+use crate::config::Config;
+
+/// The Order Generation Service, wired and listening, but not answering yet.
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+    composed: Composed,
+    config: Config,
+}
+
+impl Service {
+    /// Opens the store and takes the port.
+    pub async fn bind(config: Config) -> anyhow::Result<Self> {
+        let address = (config.http.host.as_str(), config.http.port);
+        let listener = TcpListener::bind(address).with_context(|| {
+            format!("HOST, PORT (http.host, http.port): cannot listen on {}:{}", address.0, address.1)
+        })?;
+        let address = listener.local_addr()?;
+        let composed = compose::order_generation(&config).await?;
+        Ok(Self { listener, address, composed, config })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers requests until `shutdown` completes; then finishes those under way and closes the store.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { listener, address, composed, config } = self;
+        let Composed { app, health, store } = composed;
+        let settings = web::Settings {
+            service_name: config.service.name,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            workers: compose::or_cores(config.http.workers),
+            max_body_bytes: config.http.max_body_bytes,
+            cors_origins: config.http.cors_origins,
+            shutdown_timeout: config.http.shutdown_timeout,
+        };
+        tracing::info!(%address, "order generation is listening");
+
+        let serve = web::serve(listener, app, health.clone(), settings, shutdown);
+        select! {
+            served = serve => served.context("the HTTP server failed")?,
+            () = health.watch(config.neighbours.probe_pause) => {}
+        }
+        store.close().await;
+        tracing::info!("order generation has stopped");
+        Ok(())
+    }
+}
+
+/// Completes when the operating system asks the process to stop.
+pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    Ok(())
+}

@@ -1,0 +1,32 @@
+mod contention;
+mod damage;
+mod durability;
+mod opening;
+
+use std::path::Path;
+use std::time::Duration;
+
+use store_sqlite::{Config, SqliteStore};
+use tempfile::TempDir;
+
+port_contracts::model_repository!(fresh());
+port_contracts::rebalance_repository!(fresh());
+
+/// A store in a directory of its own, which must outlive it.
+async fn fresh() -> (SqliteStore, TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(&directory.path().join("store.sqlite")).await;
+    (store, directory)
+}
+
+async fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(&config(path)).await.unwrap()
+}
+
+fn config(path: &Path) -> Config {
+    Config {
+        path: path.to_owned(),
+        max_connections: 4,
+        busy_timeout: Duration::from_secs(5),
+    }
+}

@@ -1,0 +1,72 @@
+//! The Security Service: what securities are called on the exchange.
+
+use application::{health, upstream};
+use domain::identifier::SecurityId;
+use serde::Deserialize;
+
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::neighbour::{Error, Neighbour};
+
+#[derive(Clone)]
+pub(crate) struct Securities {
+    neighbour: Neighbour,
+    tickers: Cache<SecurityId, Ticker>,
+}
+
+impl Securities {
+    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+        Ok(Self {
+            neighbour: Neighbour::new("security-service", &config.security, &config.calls, &[])?,
+            tickers: Cache::new(config.tickers),
+        })
+    }
+
+    pub(crate) fn probe(&self) -> health::Neighbour {
+        self.neighbour.probe("security")
+    }
+
+    /// `None` for a security it does not know.
+    pub(crate) async fn ticker(&self, security: SecurityId) -> Result<Option<Ticker>, upstream::Error> {
+        self.tickers.find(security, self.ask(security)).await
+    }
+
+    async fn ask(&self, security: SecurityId) -> Result<Option<Ticker>, upstream::Error> {
+        let path = ["api", "v1", "security", security.as_str()];
+        let about = format!("ticker of security {security}");
+        let body: Option<SecurityBody> = self.neighbour.find(&path, &about).await?;
+        Ok(body.map(|body| body.ticker))
+    }
+}
+
+/// 1 to 50 characters, no control characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Ticker(String);
+
+#[derive(Debug, thiserror::Error)]
+#[error("a ticker has 1 to {} characters and no control characters", Ticker::MAX_CHARS)]
+pub(crate) struct InvalidTicker;
+
+impl Ticker {
+    const MAX_CHARS: usize = 50;
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Ticker {
+    type Error = InvalidTicker;
+
+    fn try_from(text: String) -> Result<Self, InvalidTicker> {
+        let legal =
+            (1..=Self::MAX_CHARS).contains(&text.chars().count()) && !text.chars().any(char::is_control);
+        if legal { Ok(Self(text)) } else { Err(InvalidTicker) }
+    }
+}
+
+#[derive(Deserialize)]
+struct SecurityBody {
+    ticker: Ticker,
+}

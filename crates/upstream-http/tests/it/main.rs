@@ -1,0 +1,12 @@
+//! The clients against real HTTP, well-behaved and otherwise.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails like a test")]
+
+mod accounting;
+mod caching;
+mod calls;
+mod directory;
+mod health;
+mod market;
+mod neighbourhood;
+mod outlaw;

@@ -1,0 +1,278 @@
+//! Rebalancing over HTTP.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use application::order_generation::OrderGeneration;
+use application::order_generation::rebalance::{Outcome, PortfolioOutcome};
+use domain::order_generation::optimum::Method;
+use domain::order_generation::problem::Refusal;
+use domain::order_generation::rebalance::{
+    Optimality, OptimalityStatus, PortfolioRebalance, RebalancedPosition, Side, Trade,
+};
+use rust_decimal::Decimal;
+use serde::Serialize;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::parameters::Parameters;
+use crate::problem::{Problem, ProblemBody};
+use crate::scalar::{as_text, civil};
+
+/// What a rebalance did to one portfolio.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalanceDTO)]
+pub(crate) struct OutcomeBody<'a> {
+    #[schema(example = "683b6d88a29ee10e8b499643")]
+    portfolio_id: &'a str,
+    /// Null when the Portfolio Service does not know it, or cannot be asked.
+    #[schema(example = "Smith family")]
+    portfolio_name: Option<&'a str>,
+    /// The kept record; the same for all portfolios of a model's rebalance.
+    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d1")]
+    rebalance_id: String,
+    status: StatusBody,
+    /// Why a failed portfolio was not rebalanced.
+    error: Option<ReasonBody>,
+    /// Null for a failed portfolio.
+    optimality: Option<OptimalityBody>,
+    transactions: Vec<TransactionBody>,
+    drifts: Vec<DriftBody>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalanceStatus)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum StatusBody {
+    Rebalanced,
+    Failed,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = FailureReason)]
+struct ReasonBody {
+    /// Short and stable; what clients match on.
+    #[schema(example = "no-feasible-solution")]
+    code: &'static str,
+    #[schema(
+        example = "no feasible solution exists: no whole share of security 683b6b9620f302c879a5fef4 lies inside its band"
+    )]
+    detail: String,
+}
+
+/// How good the quantities are, and how that is known.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Optimality)]
+pub(crate) struct OptimalityBody {
+    status: OptimalityStatusBody,
+    /// Σ |market value · target − value after|, over model and held securities.
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "27.8375")]
+    objective: Decimal,
+    /// No whole-share answer inside the bands and the cash has a smaller objective.
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "27.8375")]
+    lower_bound: Decimal,
+    method: MethodBody,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = OptimalityStatus)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum OptimalityStatusBody {
+    Optimal,
+    WithinTolerance,
+    Bound,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = OptimalityMethod)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum MethodBody {
+    OwnBest,
+    Search,
+    Table,
+}
+
+/// A trade to make.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TransactionDTO)]
+struct TransactionBody {
+    transaction_type: SideBody,
+    #[schema(example = "683b6b9620f302c879a5fef4")]
+    security_id: String,
+    /// Whole units.
+    #[schema(example = 279, minimum = 1)]
+    quantity: u64,
+    /// UTC.
+    #[schema(example = "2024-12-19", format = Date)]
+    trade_date: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = TransactionType)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(crate) enum SideBody {
+    Buy,
+    Sell,
+}
+
+/// Where a security stands after the rebalance.
+#[derive(Serialize, ToSchema)]
+#[schema(as = DriftDTO)]
+struct DriftBody {
+    #[schema(example = "683b6b9620f302c879a5fef4")]
+    security_id: String,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "150")]
+    original_quantity: Decimal,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "429")]
+    adjusted_quantity: Decimal,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0.60")]
+    target: Decimal,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0.05")]
+    high_drift: Decimal,
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0.05")]
+    low_drift: Decimal,
+    /// Share of market value after the rebalance, to 4 decimals.
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0.5994")]
+    actual: Decimal,
+    /// No whole-unit trade could bring the position inside its band.
+    outside_band: bool,
+}
+
+impl From<Side> for SideBody {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Buy => Self::Buy,
+            Side::Sell => Self::Sell,
+        }
+    }
+}
+
+impl From<&Optimality> for OptimalityBody {
+    fn from(optimality: &Optimality) -> Self {
+        Self {
+            status: match optimality.status {
+                OptimalityStatus::Optimal => OptimalityStatusBody::Optimal,
+                OptimalityStatus::WithinTolerance => OptimalityStatusBody::WithinTolerance,
+                OptimalityStatus::Bound => OptimalityStatusBody::Bound,
+            },
+            objective: optimality.objective,
+            lower_bound: optimality.lower_bound,
+            method: match optimality.method {
+                Method::OwnBest => MethodBody::OwnBest,
+                Method::Search => MethodBody::Search,
+                Method::Table => MethodBody::Table,
+            },
+        }
+    }
+}
+
+impl From<&Refusal> for ReasonBody {
+    fn from(refusal: &Refusal) -> Self {
+        Self { code: refusal.code(), detail: refusal.to_string() }
+    }
+}
+
+impl<'a> OutcomeBody<'a> {
+    fn all(outcome: &'a Outcome) -> Vec<Self> {
+        outcome.portfolios.iter().map(|decided| Self::new(outcome, decided)).collect()
+    }
+
+    fn new(outcome: &'a Outcome, decided: &'a PortfolioOutcome) -> Self {
+        let rebalanced = decided.result.as_ref().ok();
+        let trade_date = civil(outcome.date.date_naive());
+        Self {
+            portfolio_id: decided.portfolio.as_str(),
+            portfolio_name: decided.name.as_deref(),
+            rebalance_id: outcome.rebalance.to_string(),
+            status: if rebalanced.is_some() { StatusBody::Rebalanced } else { StatusBody::Failed },
+            error: decided.result.as_ref().err().map(ReasonBody::from),
+            optimality: rebalanced.map(|rebalanced| OptimalityBody::from(&rebalanced.optimality)),
+            transactions: rebalanced
+                .map_or_else(Vec::new, |rebalanced| transactions(rebalanced, &trade_date)),
+            drifts: rebalanced.map_or_else(Vec::new, drifts),
+        }
+    }
+}
+
+fn transactions(rebalanced: &PortfolioRebalance, trade_date: &str) -> Vec<TransactionBody> {
+    let transaction = |position: &RebalancedPosition| {
+        let Trade { side, quantity } = position.trade?;
+        Some(TransactionBody {
+            transaction_type: side.into(),
+            security_id: position.security.to_string(),
+            quantity,
+            trade_date: trade_date.to_owned(),
+        })
+    };
+    rebalanced.positions.iter().filter_map(transaction).collect()
+}
+
+fn drifts(rebalanced: &PortfolioRebalance) -> Vec<DriftBody> {
+    let drift = |position: &RebalancedPosition| DriftBody {
+        security_id: position.security.to_string(),
+        original_quantity: position.original_quantity,
+        adjusted_quantity: position.adjusted_quantity,
+        target: position.target,
+        high_drift: position.high_drift,
+        low_drift: position.low_drift,
+        actual: position.shown_actual(rebalanced.market_value),
+        outside_band: position.outside_band,
+    };
+    rebalanced.positions.iter().map(drift).collect()
+}
+
+/// Rebalances every portfolio that follows a model, and keeps the record.
+///
+/// A portfolio that cannot be rebalanced is FAILED with its reason, and the others go on. If none can,
+/// or a neighbour is out, nothing is kept.
+#[utoipa::path(
+    post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
+    params(("model_id" = String, Path)),
+    responses(
+        (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]),
+        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn model(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let id = parameters.model_id()?;
+    let outcome = app.rebalance_model(&id).await?;
+    Ok(HttpResponse::Ok().json(OutcomeBody::all(&outcome)))
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
+pub(crate) struct ModelQuery {
+    /// The model to rebalance to, of those the portfolio follows; the newest unless told.
+    model_id: Option<String>,
+}
+
+/// Rebalances one portfolio to a model that it follows, and keeps the record.
+#[utoipa::path(
+    post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
+    params(("portfolio_id" = String, Path), ModelQuery),
+    responses(
+        (status = 200, body = OutcomeBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn portfolio(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let portfolio = parameters.portfolio_id()?;
+    let model = parameters.chosen_model()?;
+    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref()).await?;
+    let decided = outcome.portfolios.first().expect("one portfolio was asked for");
+    Ok(HttpResponse::Ok().json(OutcomeBody::new(&outcome, decided)))
+}

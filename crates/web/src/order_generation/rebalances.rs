@@ -1,0 +1,385 @@
+//! Kept rebalances over HTTP. Numbers are JSON numbers here, digit for digit.
+
+use actix_web::HttpResponse;
+use actix_web::web::Data;
+use application::order_generation::OrderGeneration;
+use application::order_generation::ports::{Direction, RebalanceKey};
+use domain::identifier::PortfolioId;
+use domain::order_generation::rebalance::{
+    FailedPortfolio, PortfolioRebalance, Rebalance, RebalancedPosition,
+};
+use serde::Serialize;
+use serde_json::Number;
+use utoipa::{IntoParams, ToSchema};
+
+use super::models::VersionQuery;
+use super::rebalance::{OptimalityBody, SideBody};
+use crate::body::{Body, Fields};
+use crate::paging::{short_page, sort_keys};
+use crate::parameters::Parameters;
+use crate::problem::{Problem, ProblemBody};
+use crate::scalar::{civil, instant, number};
+
+/// A kept rebalance.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalanceResultDTO)]
+pub(crate) struct RebalanceBody<'a> {
+    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d1")]
+    rebalance_id: String,
+    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d0")]
+    model_id: String,
+    /// UTC.
+    #[schema(example = "2024-12-19T10:30:00.000Z")]
+    rebalance_date: String,
+    /// The model's name at that time.
+    #[schema(example = "Conservative Growth")]
+    model_name: &'a str,
+    /// Those that were rebalanced.
+    number_of_portfolios: usize,
+    portfolios: Vec<PortfolioBody<'a>>,
+    /// Those that could not be rebalanced, and why.
+    failures: Vec<FailureBody<'a>>,
+    version: i64,
+    created_at: String,
+}
+
+/// A rebalanced portfolio, with its trades.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalancePortfolioDTO)]
+pub(crate) struct PortfolioBody<'a> {
+    #[schema(example = "683b6d88a29ee10e8b499643")]
+    portfolio_id: &'a str,
+    #[schema(value_type = f64, example = 44981.93)]
+    market_value: Number,
+    #[schema(value_type = f64, example = 35426.93)]
+    cash_before_rebalance: Number,
+    #[schema(value_type = f64, example = 2264.9)]
+    cash_after_rebalance: Number,
+    optimality: OptimalityBody,
+    positions: Vec<TradedPositionBody>,
+}
+
+/// A position of a rebalanced portfolio, with its trade if there is one.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalancePositionDTO)]
+pub(crate) struct TradedPositionBody {
+    #[serde(flatten)]
+    #[schema(inline)]
+    position: PositionBody,
+    transaction_type: Option<SideBody>,
+    /// Whole units.
+    #[schema(example = 279, minimum = 1)]
+    trade_quantity: Option<u64>,
+    /// UTC.
+    #[schema(example = "2024-12-19", format = Date)]
+    trade_date: Option<String>,
+}
+
+/// A rebalanced portfolio, without its trades.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PortfolioWithPositionsDTO)]
+pub(crate) struct PortfolioWithPositionsBody<'a> {
+    #[schema(example = "683b6d88a29ee10e8b499643")]
+    portfolio_id: &'a str,
+    #[schema(value_type = f64, example = 44981.93)]
+    market_value: Number,
+    #[schema(value_type = f64, example = 35426.93)]
+    cash_before_rebalance: Number,
+    #[schema(value_type = f64, example = 2264.9)]
+    cash_after_rebalance: Number,
+    positions: Vec<PositionBody>,
+}
+
+/// A position of a rebalanced portfolio.
+#[derive(Serialize, ToSchema)]
+#[schema(as = PositionDTO)]
+pub(crate) struct PositionBody {
+    #[schema(example = "683b6b9620f302c879a5fef4")]
+    security_id: String,
+    #[schema(value_type = f64, example = 62.85)]
+    price: Number,
+    #[schema(value_type = f64, example = 150)]
+    original_quantity: Number,
+    #[schema(value_type = f64, example = 429)]
+    adjusted_quantity: Number,
+    #[schema(value_type = f64, example = 9427.5)]
+    original_position_market_value: Number,
+    #[schema(value_type = f64, example = 26962.65)]
+    adjusted_position_market_value: Number,
+    #[schema(value_type = f64, example = 0.6)]
+    target: Number,
+    #[schema(value_type = f64, example = 0.05)]
+    high_drift: Number,
+    #[schema(value_type = f64, example = 0.05)]
+    low_drift: Number,
+    /// Share of market value after the rebalance, to 18 significant digits.
+    #[schema(value_type = f64, example = 0.599410696695673396)]
+    actual: Number,
+    /// Actual over target, less one; zero when the target is.
+    #[schema(value_type = f64, example = -0.000982172173877667)]
+    actual_drift: Number,
+    /// No whole-unit trade could bring the position inside its band.
+    outside_band: bool,
+}
+
+/// A portfolio that could not be rebalanced.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalanceFailure)]
+pub(crate) struct FailureBody<'a> {
+    #[schema(example = "683b6d88a29ee10e8b499644")]
+    portfolio_id: &'a str,
+    #[schema(example = "no-feasible-solution")]
+    code: &'a str,
+    detail: &'a str,
+}
+
+/// Portfolios whose rebalances are wanted.
+#[derive(ToSchema)]
+#[schema(as = RebalancesByPortfoliosRequestDTO)]
+#[expect(
+    dead_code,
+    reason = "describes the body to clients; the body is read by `portfolio_ids`, which reports every error"
+)]
+pub(crate) struct ContainingBody {
+    #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
+    portfolios: Vec<String>,
+}
+
+impl<'a> From<&'a Rebalance> for RebalanceBody<'a> {
+    fn from(rebalance: &'a Rebalance) -> Self {
+        let trade_date = civil(rebalance.trade_date());
+        Self {
+            rebalance_id: rebalance.id.to_string(),
+            model_id: rebalance.model.to_string(),
+            rebalance_date: instant(rebalance.date),
+            model_name: rebalance.model_name.as_str(),
+            number_of_portfolios: rebalance.portfolios.len(),
+            portfolios: rebalance
+                .portfolios
+                .iter()
+                .map(|portfolio| PortfolioBody::new(portfolio, &trade_date))
+                .collect(),
+            failures: rebalance.failed.iter().map(FailureBody::from).collect(),
+            version: rebalance.version.get(),
+            created_at: instant(rebalance.created_at),
+        }
+    }
+}
+
+impl<'a> From<&'a FailedPortfolio> for FailureBody<'a> {
+    fn from(failed: &'a FailedPortfolio) -> Self {
+        Self { portfolio_id: failed.portfolio.as_str(), code: &failed.code, detail: &failed.detail }
+    }
+}
+
+impl<'a> PortfolioBody<'a> {
+    fn new(portfolio: &'a PortfolioRebalance, trade_date: &str) -> Self {
+        Self {
+            portfolio_id: portfolio.portfolio.as_str(),
+            market_value: number(portfolio.market_value),
+            cash_before_rebalance: number(portfolio.cash_before),
+            cash_after_rebalance: number(portfolio.cash_after),
+            optimality: OptimalityBody::from(&portfolio.optimality),
+            positions: portfolio
+                .positions
+                .iter()
+                .map(|position| TradedPositionBody::new(position, trade_date))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a PortfolioRebalance> for PortfolioWithPositionsBody<'a> {
+    fn from(portfolio: &'a PortfolioRebalance) -> Self {
+        Self {
+            portfolio_id: portfolio.portfolio.as_str(),
+            market_value: number(portfolio.market_value),
+            cash_before_rebalance: number(portfolio.cash_before),
+            cash_after_rebalance: number(portfolio.cash_after),
+            positions: portfolio.positions.iter().map(PositionBody::from).collect(),
+        }
+    }
+}
+
+impl TradedPositionBody {
+    fn new(position: &RebalancedPosition, trade_date: &str) -> Self {
+        Self {
+            position: PositionBody::from(position),
+            transaction_type: position.trade.map(|trade| trade.side.into()),
+            trade_quantity: position.trade.map(|trade| trade.quantity),
+            trade_date: position.trade.map(|_| trade_date.to_owned()),
+        }
+    }
+}
+
+impl From<&RebalancedPosition> for PositionBody {
+    fn from(position: &RebalancedPosition) -> Self {
+        Self {
+            security_id: position.security.to_string(),
+            price: number(position.price),
+            original_quantity: number(position.original_quantity),
+            adjusted_quantity: number(position.adjusted_quantity),
+            original_position_market_value: number(position.original_value),
+            adjusted_position_market_value: number(position.adjusted_value),
+            target: number(position.target),
+            high_drift: number(position.high_drift),
+            low_drift: number(position.low_drift),
+            actual: number(position.actual),
+            actual_drift: number(position.actual_drift),
+            outside_band: position.outside_band,
+        }
+    }
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
+pub(crate) struct RebalancesQuery {
+    /// How many rebalances to skip.
+    #[param(minimum = 0)]
+    offset: Option<u64>,
+    /// How many rebalances at most.
+    #[param(minimum = 1, maximum = 100, default = 10)]
+    limit: Option<u64>,
+    /// `rebalance_id`, `model_name`, `rebalance_date`, `number_of_portfolios`, separated by commas, each
+    /// with `-` for descending. Other names are ignored.
+    #[param(example = "-rebalance_date")]
+    sort_by: Option<String>,
+}
+
+/// Kept rebalances, the latest first unless told otherwise.
+#[utoipa::path(
+    get, path = "/api/v1/rebalances", tag = "rebalances", operation_id = "list_rebalances", params(RebalancesQuery),
+    responses((status = 200, body = [RebalanceBody]), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)),
+)]
+pub(super) async fn list(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let order = rebalance_order(&parameters);
+    let rebalances = app.rebalances(&order, short_page(&parameters)?).await?;
+    Ok(shown(&rebalances))
+}
+
+fn rebalance_order(parameters: &Parameters) -> Vec<(RebalanceKey, Direction)> {
+    let key = |(name, direction)| match name {
+        "rebalance_id" => Some((RebalanceKey::Id, direction)),
+        "model_name" => Some((RebalanceKey::ModelName, direction)),
+        "rebalance_date" => Some((RebalanceKey::Date, direction)),
+        "number_of_portfolios" => Some((RebalanceKey::NumberOfPortfolios, direction)),
+        // Today's clients sort by fields of other lists, too.
+        _ => None,
+    };
+    let order: Vec<_> = sort_keys(parameters).filter_map(key).collect();
+    if order.is_empty() { vec![(RebalanceKey::Date, Direction::Descending)] } else { order }
+}
+
+/// Kept rebalances that contain any of the given portfolios, whole, the latest first.
+#[utoipa::path(
+    post, path = "/api/v1/rebalances/portfolios", tag = "rebalances", operation_id = "list_rebalances_of_portfolios",
+    params(RebalancesQuery), request_body = ContainingBody,
+    responses(
+        (status = 200, body = [RebalanceBody]), (status = 400, body = ProblemBody), (status = 413, body = ProblemBody),
+        (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn containing(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let page = short_page(&parameters)?;
+    let rebalances = app.rebalances_of(&body.read(portfolio_ids)?, page).await?;
+    Ok(shown(&rebalances))
+}
+
+fn portfolio_ids(fields: &Fields<'_>) -> Option<Vec<PortfolioId>> {
+    let node = fields.required("portfolios")?;
+    let portfolios = node.list(|node| node.parse::<PortfolioId>())?;
+    if portfolios.is_empty() { node.wrong("must name at least one portfolio") } else { Some(portfolios) }
+}
+
+/// One kept rebalance.
+#[utoipa::path(
+    get, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "get_rebalance",
+    params(("rebalance_id" = String, Path)),
+    responses(
+        (status = 200, body = RebalanceBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn find(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let id = parameters.rebalance_id()?;
+    Ok(HttpResponse::Ok().json(RebalanceBody::from(&app.rebalance(&id).await?)))
+}
+
+/// The portfolios of a kept rebalance, without their trades.
+#[utoipa::path(
+    get, path = "/api/v1/rebalance/{rebalance_id}/portfolios", tag = "rebalances",
+    operation_id = "get_rebalance_portfolios", params(("rebalance_id" = String, Path)),
+    responses(
+        (status = 200, body = [PortfolioWithPositionsBody]), (status = 400, body = ProblemBody),
+        (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn portfolios(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let id = parameters.rebalance_id()?;
+    let rebalance = app.rebalance(&id).await?;
+    let portfolios: Vec<_> = rebalance.portfolios.iter().map(PortfolioWithPositionsBody::from).collect();
+    Ok(HttpResponse::Ok().json(portfolios))
+}
+
+/// The positions of one portfolio of a kept rebalance, without their trades.
+#[utoipa::path(
+    get, path = "/api/v1/rebalance/{rebalance_id}/portfolio/{portfolio_id}/positions", tag = "rebalances",
+    operation_id = "get_rebalance_positions",
+    params(("rebalance_id" = String, Path), ("portfolio_id" = String, Path)),
+    responses(
+        (status = 200, body = [PositionBody]), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn positions(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let id = parameters.rebalance_id()?;
+    let portfolio = parameters.portfolio_id()?;
+    let portfolio = app.rebalanced_portfolio(&id, &portfolio).await?;
+    Ok(HttpResponse::Ok().json(portfolio.positions.iter().map(PositionBody::from).collect::<Vec<_>>()))
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = Message)]
+pub(crate) struct MessageBody {
+    #[schema(example = "Rebalance 6835a1b2c3d4e5f6a7b8c9d1 deleted successfully")]
+    message: String,
+}
+
+/// Deletes a kept rebalance. The model and the portfolios stay as they are.
+#[utoipa::path(
+    delete, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "delete_rebalance",
+    params(("rebalance_id" = String, Path), VersionQuery),
+    responses(
+        (status = 200, body = MessageBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
+        (status = 409, body = ProblemBody), (status = 503, body = ProblemBody),
+    ),
+)]
+pub(super) async fn delete(
+    app: Data<OrderGeneration>,
+    parameters: Parameters,
+) -> Result<HttpResponse, Problem> {
+    let id = parameters.rebalance_id()?;
+    app.delete_rebalance(&id, parameters.version()?).await?;
+    Ok(HttpResponse::Ok().json(MessageBody { message: format!("Rebalance {id} deleted successfully") }))
+}
+
+fn shown(rebalances: &[Rebalance]) -> HttpResponse {
+    HttpResponse::Ok().json(rebalances.iter().map(RebalanceBody::from).collect::<Vec<_>>())
+}

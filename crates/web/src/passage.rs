@@ -1,0 +1,105 @@
+//! What every request passes on its way in and out: correlation, security headers, the request log.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_web::Error;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+use application::correlation::{self, CorrelationId};
+use tracing::Instrument;
+use uuid::Uuid;
+
+const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// Requests that take longer are worth a warning.
+const SLOW: Duration = Duration::from_secs(1);
+
+const API_POLICY: &str = "default-src 'self'";
+/// Swagger UI writes styles and a script into its page.
+const DOCS_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
+
+/// How many requests are being answered right now.
+#[derive(Default)]
+pub(crate) struct InFlight(AtomicUsize);
+
+impl InFlight {
+    pub(crate) fn count(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Counts one request until dropped, be it answered or abandoned.
+struct Passing(Data<InFlight>);
+
+impl Passing {
+    fn enter(in_flight: Data<InFlight>) -> Self {
+        in_flight.0.fetch_add(1, Ordering::Relaxed);
+        Self(in_flight)
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+pub(crate) async fn passage(
+    in_flight: Data<InFlight>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    let _passing = Passing::enter(in_flight);
+    let id = correlation_id(request.headers());
+    let span = tracing::info_span!("request", correlation_id = %id, method = %request.method(), path = request.path());
+    let policy = if request.path().starts_with("/docs") { DOCS_POLICY } else { API_POLICY };
+
+    let answer = async {
+        let start = Instant::now();
+        let answer = next.call(request).await;
+        log(&answer, start.elapsed());
+        answer
+    };
+    let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
+    set_headers(response.headers_mut(), &id, policy);
+    Ok(response)
+}
+
+fn correlation_id(headers: &HeaderMap) -> CorrelationId {
+    let given =
+        headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok()).and_then(CorrelationId::new);
+    given.unwrap_or_else(|| CorrelationId::new(&Uuid::new_v4().to_string()).expect("36 visible characters"))
+}
+
+fn log<B>(answer: &Result<ServiceResponse<B>, Error>, took: Duration) {
+    let status = match answer {
+        Ok(response) => response.status(),
+        Err(error) => error.as_response_error().status_code(),
+    };
+    let (status, duration_ms) = (status.as_u16(), took.as_millis());
+    if SLOW < took {
+        tracing::warn!(status, duration_ms, "slow request");
+    } else {
+        tracing::debug!(status, duration_ms, "request answered");
+    }
+}
+
+fn set_headers(headers: &mut HeaderMap, id: &CorrelationId, policy: &'static str) {
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        headers.insert(CORRELATION_ID, id);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::X_XSS_PROTECTION, "1; mode=block"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
+        (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
+        (header::CONTENT_SECURITY_POLICY, policy),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}

@@ -1,0 +1,255 @@
+//! Failures as HTTP: the one place where an error becomes a status.
+
+use std::error::Error;
+use std::fmt;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{self, HeaderValue};
+use actix_web::{HttpResponse, ResponseError};
+use application::chain::Chain;
+use application::order_generation::ports::OptimizerError;
+use application::{correlation, order_generation, repository, upstream};
+use domain::order_generation::model::ChangeRefused;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// How long a client should wait before it tries a neighbour's outage again, in seconds.
+const RETRY_AFTER: u32 = 5;
+
+/// An error reply, `application/problem+json` (RFC 9457).
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: StatusCode,
+    kind: Kind,
+    detail: String,
+    errors: Vec<FieldError>,
+    retry_after: Option<u32>,
+}
+
+/// Code and title, the same for every problem of a kind.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    code: &'static str,
+    title: &'static str,
+}
+
+/// One thing wrong with a body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct FieldError {
+    /// Where, as a JSON pointer (RFC 6901).
+    #[schema(example = "/positions/0/target")]
+    pub(crate) pointer: String,
+    #[schema(example = "target 0.123 is not a multiple of 0.005")]
+    pub(crate) detail: String,
+}
+
+/// Every error of every route has this shape.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    #[schema(example = "urn:globeco:problem:invalid-body")]
+    kind: String,
+    /// What sort of problem this is; the same for every problem of its code.
+    #[schema(example = "The request breaks a rule")]
+    title: &'a str,
+    #[schema(example = 422)]
+    status: u16,
+    /// What is wrong this time.
+    #[schema(example = "/positions/0/target: target 0.123 is not a multiple of 0.005")]
+    detail: &'a str,
+    /// Short and stable; what clients match on.
+    #[schema(example = "invalid-body")]
+    code: &'a str,
+    #[schema(example = "5f0c6c9e-9d3c-4f0e-8f0e-2f4f8b1c7d10")]
+    correlation_id: Option<String>,
+    /// For invalid bodies: everything that is wrong.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl Problem {
+    fn new(status: StatusCode, kind: Kind, detail: impl fmt::Display) -> Self {
+        Self { status, kind, detail: detail.to_string(), errors: Vec::new(), retry_after: None }
+    }
+
+    /// A failure of ours: the client learns nothing but the status, the log everything.
+    fn opaque(status: StatusCode, kind: Kind, error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(code = kind.code, error = %Chain(error), "request failed");
+        Self::new(status, kind, kind.title)
+    }
+
+    /// Something we need is out; worth another try.
+    fn unavailable(kind: Kind, error: &(dyn Error + 'static)) -> Self {
+        tracing::error!(code = kind.code, error = %Chain(error), "request failed");
+        let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, kind.title);
+        Self { retry_after: Some(RETRY_AFTER), ..problem }
+    }
+
+    /// The path, the query or the body cannot be read at all.
+    pub(crate) fn malformed(code: &'static str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, Kind { code, title: "The request cannot be read" }, detail)
+    }
+
+    /// The body can be read but breaks rules; `errors` names every one.
+    pub(crate) fn invalid_body(errors: Vec<FieldError>) -> Self {
+        let shown = |error: &FieldError| match error.pointer.as_str() {
+            "" => error.detail.clone(),
+            pointer => format!("{pointer}: {}", error.detail),
+        };
+        let detail = errors.iter().map(shown).collect::<Vec<_>>().join("; ");
+        let kind = Kind { code: "invalid-body", title: "The request breaks a rule" };
+        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, kind, detail) }
+    }
+
+    pub(crate) fn body_too_large(limit: usize) -> Self {
+        let kind = Kind { code: "body-too-large", title: "The request is too large" };
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, kind, format!("the body may have at most {limit} bytes"))
+    }
+
+    pub(crate) fn not_json() -> Self {
+        let kind = Kind { code: "not-json", title: "The media type is not supported" };
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, "the body must be application/json")
+    }
+
+    pub(crate) fn no_such_route(path: &str) -> Self {
+        let kind = Kind { code: "no-such-route", title: "There is nothing here" };
+        Self::new(StatusCode::NOT_FOUND, kind, format!("no route leads to {path}"))
+    }
+
+    pub(crate) fn method_not_allowed(allowed: &str) -> Self {
+        let kind = Kind { code: "method-not-allowed", title: "The method is not allowed" };
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, kind, format!("allowed here: {allowed}"))
+    }
+
+    fn not_found(code: &'static str, error: &order_generation::Error) -> Self {
+        Self::new(StatusCode::NOT_FOUND, Kind { code, title: "Not found" }, error)
+    }
+
+    fn conflict(code: &'static str, detail: impl fmt::Display) -> Self {
+        let kind = Kind { code, title: "The request conflicts with what is stored" };
+        Self::new(StatusCode::CONFLICT, kind, detail)
+    }
+
+    /// The request is well formed, and refused.
+    fn refused(code: &'static str, detail: impl fmt::Display) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, Kind { code, title: "The request breaks a rule" }, detail)
+    }
+}
+
+impl From<order_generation::Error> for Problem {
+    fn from(error: order_generation::Error) -> Self {
+        use order_generation::Error as E;
+        const UNSOUND: Kind = Kind { code: "unsound-answer", title: "Internal server error" };
+        match error {
+            E::UnknownModel(_) => Self::not_found("model-not-found", &error),
+            E::UnknownRebalance(_) => Self::not_found("rebalance-not-found", &error),
+            E::NotInRebalance { .. } => Self::not_found("portfolio-not-in-rebalance", &error),
+            E::UnknownPortfolio(_) | E::DoesNotFollow { .. } => {
+                Self::not_found("portfolio-not-found", &error)
+            }
+            E::NameTaken(_) => Self::conflict("name-taken", error),
+            E::ModelModified { .. } => Self::conflict("model-modified", error),
+            E::RebalanceModified { .. } => Self::conflict("rebalance-modified", error),
+            E::ChangeRefused(refused) => refused.into(),
+            E::Refused(refusal) => Self::refused(refusal.code(), refusal),
+            E::AllRefused { ref refusal, .. } => Self::refused(refusal.code(), &error),
+            E::Upstream(error) => error.into(),
+            E::Optimizer(error) => error.into(),
+            E::Unsound { .. } => Self::opaque(StatusCode::INTERNAL_SERVER_ERROR, UNSOUND, &error),
+            E::Repository(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeRefused> for Problem {
+    fn from(refused: ChangeRefused) -> Self {
+        match refused {
+            ChangeRefused::SecurityAlreadyInModel(_) => Self::conflict("security-already-in-model", refused),
+            ChangeRefused::PositionDiffers(_) => Self::conflict("position-differs", refused),
+            ChangeRefused::SecurityNotInModel(_) => {
+                let kind = Kind { code: "position-not-found", title: "Not found" };
+                Self::new(StatusCode::NOT_FOUND, kind, refused)
+            }
+            ChangeRefused::Positions(_) => Self::refused("invalid-positions", refused),
+            ChangeRefused::Followers(_) => Self::refused("invalid-portfolios", refused),
+        }
+    }
+}
+
+impl From<upstream::Error> for Problem {
+    fn from(error: upstream::Error) -> Self {
+        match error {
+            upstream::Error::Unavailable { .. } | upstream::Error::Malformed { .. } => {
+                let kind =
+                    Kind { code: "external-service-unavailable", title: "External service unavailable" };
+                Self::unavailable(kind, &error)
+            }
+        }
+    }
+}
+
+impl From<OptimizerError> for Problem {
+    fn from(error: OptimizerError) -> Self {
+        match error {
+            OptimizerError::OutOfTime => {
+                let kind =
+                    Kind { code: "optimizer-out-of-time", title: "The optimiser had no answer in time" };
+                Self::unavailable(kind, &error)
+            }
+            OptimizerError::Broken { .. } => {
+                let kind = Kind { code: "internal-error", title: "Internal server error" };
+                Self::opaque(StatusCode::INTERNAL_SERVER_ERROR, kind, &error)
+            }
+        }
+    }
+}
+
+impl From<repository::Error> for Problem {
+    fn from(error: repository::Error) -> Self {
+        const INTERNAL: Kind = Kind { code: "internal-error", title: "Internal server error" };
+        match error {
+            repository::Error::Unavailable { .. } => Self::unavailable(
+                Kind { code: "store-unavailable", title: "The store is unavailable" },
+                &error,
+            ),
+            // The use cases give these a meaning wherever they can happen.
+            repository::Error::Missing
+            | repository::Error::Conflict { .. }
+            | repository::Error::Duplicate { .. }
+            | repository::Error::Corrupt { .. } => {
+                Self::opaque(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, &error)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl ResponseError for Problem {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        response.content_type("application/problem+json");
+        if let Some(seconds) = self.retry_after {
+            response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        let body = ProblemBody {
+            kind: format!("urn:globeco:problem:{}", self.kind.code),
+            title: self.kind.title,
+            status: self.status.as_u16(),
+            detail: &self.detail,
+            code: self.kind.code,
+            correlation_id: correlation::current().map(|id| id.to_string()),
+            errors: &self.errors,
+        };
+        response.body(serde_json::to_string(&body).expect("strings and numbers serialise"))
+    }
+}

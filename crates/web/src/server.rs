@@ -1,0 +1,92 @@
+//! The HTTP server: what every service's routes are served with.
+
+use std::future::Future;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix_cors::Cors;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{self, Data, PayloadConfig};
+use actix_web::{App, HttpServer};
+use application::health::Health;
+use application::order_generation::OrderGeneration;
+
+use crate::health::{self, Lifetime};
+use crate::passage::{InFlight, passage};
+use crate::{openapi, order_generation, routing};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// As health reports and the API's description name the service.
+    pub service_name: String,
+    pub version: String,
+    pub workers: usize,
+    /// A larger body is refused with 413.
+    pub max_body_bytes: usize,
+    /// Origins whose pages may call; `*` for any.
+    pub cors_origins: Vec<String>,
+    /// How long requests under way may take once the server stops.
+    pub shutdown_timeout: Duration,
+}
+
+/// Serves order generation on `listener` until `shutdown` completes and the requests under way are answered.
+pub async fn serve(
+    listener: TcpListener,
+    app: Arc<OrderGeneration>,
+    health: Arc<Health>,
+    settings: Settings,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let app: Data<OrderGeneration> = app.into();
+    let health: Data<Health> = health.into();
+    let lifetime = Data::new(Lifetime { started: Instant::now(), draining: AtomicBool::new(false) });
+    let in_flight = Data::new(InFlight::default());
+    let Settings { workers, shutdown_timeout, .. } = settings;
+    let settings = Data::new(settings);
+
+    let state = lifetime.clone();
+    let build = move || {
+        App::new()
+            .app_data(app.clone())
+            .app_data(health.clone())
+            .app_data(state.clone())
+            .app_data(in_flight.clone())
+            .app_data(settings.clone())
+            .app_data(PayloadConfig::new(settings.max_body_bytes))
+            .wrap(cors(&settings.cors_origins))
+            .wrap(Compress::default())
+            .wrap(from_fn(passage))
+            .configure(order_generation::routes)
+            .configure(health::routes)
+            .route("/docs", web::get().to(openapi::to_docs))
+            .service(openapi::docs(&settings))
+            .default_service(web::to(routing::no_such_route))
+    };
+    let server = HttpServer::new(build)
+        .workers(workers)
+        .shutdown_timeout(shutdown_timeout.as_secs())
+        .disable_signals()
+        .listen(listener)?
+        .run();
+
+    let handle = server.handle();
+    let stop = async {
+        shutdown.await;
+        lifetime.draining.store(true, Ordering::Relaxed);
+        handle.stop(true).await;
+    };
+    let (served, ()) = futures_util::future::join(server, stop).await;
+    served
+}
+
+fn cors(origins: &[String]) -> Cors {
+    let cors = Cors::default().allow_any_method().allow_any_header().expose_any_header().max_age(600);
+    if origins.iter().any(|origin| origin == "*") {
+        // Any page may call, so none may do it with a user's cookies.
+        return cors.allow_any_origin().send_wildcard();
+    }
+    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
+}
