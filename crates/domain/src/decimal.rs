@@ -26,8 +26,15 @@ pub fn parse(text: &str) -> Result<Decimal, InvalidDecimal> {
     if !is_number {
         return Err(InvalidDecimal::NotANumber);
     }
-    let number = Decimal::from_str_exact(digits).map_err(|_| InvalidDecimal::TooManyDigits)?;
+    let number = Decimal::from_str_exact(digits)
+        .or_else(|_| Decimal::from_str_exact(without_idle_zeros(digits)))
+        .map_err(|_| InvalidDecimal::TooManyDigits)?;
     shifted(number, exponent).ok_or(InvalidDecimal::TooManyDigits)
+}
+
+/// `1.500` is `1.5`: zeros at the end of a fraction say nothing.
+fn without_idle_zeros(digits: &str) -> &str {
+    if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits }
 }
 
 fn shifted(number: Decimal, exponent: i32) -> Option<Decimal> {
@@ -58,6 +65,8 @@ mod tests {
             ("1E-1", dec!(0.1)),
             ("2.5e3", dec!(2500)),
             ("0E-8", dec!(0)),
+            ("79228162514264337593543950335", dec!(79228162514264337593543950335)),
+            ("1.50000000000000000000000000000000000000", dec!(1.5)),
             ("0.0000000000000000000000000001", dec!(0.0000000000000000000000000001)),
         ] {
             assert_eq!(parse(text), Ok(number), "{text}");
@@ -86,7 +95,7 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(InvalidDecimal::NotANumber), "{text}");
         }
-        for text in ["0.00000000000000000000000000001", "79228162514264337593543950336", "1e30", "1e-29"] {
+        for text in ["0.00000000000000000000000000001", "79228162514264337593543950336", "1e30", "1e-29", "1e-2147483648", "1e2147483647"] {
             assert_eq!(parse(text), Err(InvalidDecimal::TooManyDigits), "{text}");
         }
     }

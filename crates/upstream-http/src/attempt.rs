@@ -3,9 +3,9 @@
 //! It lies inside the retry, which sees no bodies and so could neither repeat a call whose body broke
 //! off nor leave alone an error status that is an answer; both read the [`Outcome`] left here.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
+use application::chain::Chain;
 use async_trait::async_trait;
 use http::Extensions;
 use reqwest::{Request, Response, StatusCode};
@@ -94,7 +94,7 @@ impl Attempt {
     fn log(&self, attempt: u32, answer: &Result<Response>) {
         let reason = match answer {
             Ok(response) => response.status().to_string(),
-            Err(error) => chain(error),
+            Err(error) => Chain(error).to_string(),
         };
         tracing::warn!(service = self.service, attempt, reason, "trying again");
     }
@@ -110,16 +110,6 @@ async fn body(response: &mut Response) -> Result<Option<Vec<u8>>> {
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 fn is_transient(answer: &Result<Response>) -> bool {

@@ -1,13 +1,14 @@
 //! The Pricing Service: what tickers cost.
 
 use application::{health, upstream};
+use domain::decimal::InvalidDecimal;
 use domain::order_generation::price::Price;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::exact::{Exact, NotExact};
+use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
 use crate::security::Ticker;
 
@@ -54,9 +55,9 @@ struct PriceBody {
 struct Close(Option<Price>);
 
 impl TryFrom<Value> for Close {
-    type Error = NotExact;
+    type Error = InvalidDecimal;
 
-    fn try_from(value: Value) -> Result<Self, NotExact> {
+    fn try_from(value: Value) -> Result<Self, InvalidDecimal> {
         let none = value.is_null() || matches!(value.as_str(), Some("NaN" | "Infinity" | "-Infinity"));
         if none {
             return Ok(Self(None));

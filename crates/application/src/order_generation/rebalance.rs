@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use domain::Timestamp;
 use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
@@ -108,14 +109,20 @@ impl OrderGeneration {
             .await
     }
 
-    /// Names decorate a reply; no trade depends on them, so a failure costs only the name.
+    /// Names decorate a reply; no trade depends on them, so a failure costs only names. After the first
+    /// failure nobody is asked any more: a hanging directory must not hold up a large model.
     async fn names_of(&self, portfolios: &[PortfolioId]) -> Vec<Option<String>> {
-        let name = async |portfolio: &PortfolioId| match self.portfolios.name(portfolio).await {
-            Ok(name) => name,
-            Err(error) => {
-                tracing::warn!(%portfolio, error = %Chain(&error), "portfolio goes without a name");
-                None
+        let is_out = AtomicBool::new(false);
+        let name = async |portfolio: &PortfolioId| {
+            if is_out.load(Ordering::Relaxed) {
+                return None;
             }
+            self.portfolios.name(portfolio).await.unwrap_or_else(|error| {
+                if !is_out.swap(true, Ordering::Relaxed) {
+                    tracing::warn!(error = %Chain(&error), "portfolios go without names");
+                }
+                None
+            })
         };
         stream::iter(portfolios).map(name).buffered(self.policy.max_parallel).collect().await
     }
