@@ -1,1 +1,70 @@
-fn main() {}
+//! Commands for those who work on this repository: `cargo xtask <command>`.
+
+mod test;
+mod tidy;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+const USAGE: &str = "\
+usage: cargo xtask <command>
+
+  test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
+                         the arguments go to `cargo test`, whose output is then shown whole
+  tidy                   the rules of this repository that no compiler checks
+  help                   this text
+";
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] | ["help" | "--help" | "-h"] => {
+            say(USAGE);
+            Ok(ExitCode::SUCCESS)
+        }
+        ["test"] => test::run(&[]),
+        ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
+        ["tidy"] => tidy::run(),
+        _ => {
+            say(&format!("`{}` is no command\n\n{USAGE}", words.join(" ")));
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+/// The only way to the terminal, so that what is said keeps its order.
+#[expect(clippy::print_stdout, reason = "these commands speak to a person")]
+fn say(text: &str) {
+    print!("{text}");
+    // Whatever is not flushed, the exit code still tells.
+    let _ = std::io::stdout().flush();
+}
+
+fn root() -> PathBuf {
+    // Asked when run: checkouts that share a target directory may share this program too.
+    let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    PathBuf::from(xtask).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// The cargo that runs this program, in the workspace's root.
+fn cargo(arguments: &[&str]) -> Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(describes_this_package) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Cargo describes xtask to xtask; a build script that watches these would run again for it.
+fn describes_this_package(variable: &str) -> bool {
+    ["CARGO_BIN_", "CARGO_CRATE_", "CARGO_MANIFEST_", "CARGO_PKG_"]
+        .iter()
+        .any(|prefix| variable.starts_with(prefix))
+}

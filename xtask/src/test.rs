@@ -1,0 +1,68 @@
+//! All that a change must pass, the quickest to fail first.
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+
+use crate::{cargo, say, tidy};
+
+pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
+    let started = Instant::now();
+    for (name, step) in steps(for_cargo_test) {
+        say(&format!("── {name}\n"));
+        let begun = Instant::now();
+        let exit_code = step.run()?;
+        let seconds = begun.elapsed().as_secs_f64();
+        if exit_code != 0 {
+            say(&format!("── {name} failed after {seconds:.1} s\n"));
+            return Ok(ExitCode::from(exit_code));
+        }
+        say(&format!("── {name} passed in {seconds:.1} s\n"));
+    }
+    say(&format!("── everything passed in {:.1} s\n", started.elapsed().as_secs_f64()));
+    Ok(ExitCode::SUCCESS)
+}
+
+enum Step {
+    Cargo(Command),
+    Tidy,
+}
+
+fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
+    let fmt = cargo(&["fmt", "--all", "--check"]);
+    let clippy = cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]);
+    let mut doc = cargo(&["doc", "--workspace", "--no-deps", "--locked"]);
+    doc.env("RUSTDOCFLAGS", "-D warnings");
+    let mut test = cargo(&["test", "--workspace", "--locked"]);
+    if for_cargo_test.is_empty() {
+        test.arg("--quiet");
+    } else {
+        test.args(for_cargo_test);
+    }
+    vec![
+        ("fmt", Step::Cargo(fmt)),
+        ("clippy", Step::Cargo(clippy)),
+        ("tidy", Step::Tidy),
+        ("doc", Step::Cargo(doc)),
+        ("test", Step::Cargo(test)),
+    ]
+}
+
+impl Step {
+    /// The exit code.
+    fn run(self) -> Result<u8> {
+        match self {
+            Self::Cargo(mut command) => {
+                let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+                // A signal leaves no code, and Windows has codes that do not fit.
+                Ok(status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)))
+            }
+            Self::Tidy => {
+                let faults = tidy::faults(&crate::root())?;
+                faults.iter().for_each(|fault| say(&format!("{fault}\n")));
+                Ok(u8::from(!faults.is_empty()))
+            }
+        }
+    }
+}
