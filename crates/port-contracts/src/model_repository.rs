@@ -12,8 +12,8 @@ use futures_util::future::join_all;
 use rust_decimal_macros::dec;
 
 use crate::fixtures::{
-    assert_conflict, assert_same_to_the_digit, followers, give_up_after, minute, model, model_id, portfolio, position,
-    positions, security, version,
+    assert_conflict, assert_same_to_the_digit, followers, give_up_after, minute, model, model_id, portfolio,
+    position, positions, security, version,
 };
 use crate::ordering::{ALL, assert_pages, orders, sorted};
 
@@ -346,7 +346,7 @@ pub async fn a_deleted_model_is_gone(models: &dyn ModelRepository) {
     models.delete(&given.id, given.version).await.unwrap();
 
     assert_eq!(models.find(&given.id).await.unwrap(), None);
-    assert_eq!(models.list(&[], ALL).await.unwrap(), [bystander.clone()]);
+    assert_eq!(models.list(&[], ALL).await.unwrap(), std::slice::from_ref(&bystander));
     let followed = models.newest_followed_by(&portfolio("p1")).await.unwrap();
     assert_eq!(followed, Some(bystander));
 }

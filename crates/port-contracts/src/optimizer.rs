@@ -4,46 +4,38 @@ pub mod brute_force;
 pub mod portfolio;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use application::order_generation::ports::{Optimizer, OptimizerError};
 use domain::order_generation::optimum::Answer;
 use domain::order_generation::problem::Problem;
 use domain::order_generation::rebalance::PortfolioRebalance;
+use futures_util::future::join_all;
+use tokio::time::timeout;
 
 use brute_force::BruteForceOptimizer;
 use portfolio::Portfolio;
 
-/// Runs every clause on a fresh optimiser made by the expression.
+/// Every clause of an optimiser's contract; the setup is as for [`clauses`](crate::clauses).
 #[macro_export]
 macro_rules! optimizer {
     ($setup:expr) => {
-        mod optimizer {
-            use super::*;
-
-            $crate::optimizer!(
-                $setup;
-                tiny_problems_are_answered_as_by_brute_force
-                equal_problems_have_equal_answers
-                large_problems_are_answered_soundly_or_not_at_all
-                a_caller_who_leaves_harms_no_other
-            );
+        $crate::clauses! {
+            optimizer, $setup,
+            tiny_problems_are_answered_as_by_brute_force(optimizer),
+            equal_problems_have_equal_answers(optimizer),
+            large_problems_are_answered_soundly_or_not_at_all(optimizer),
+            many_at_once_are_all_answered(optimizer),
+            a_caller_who_leaves_harms_no_other(optimizer),
         }
-    };
-    ($setup:expr; $($clause:ident)+) => {
-        $(
-            #[tokio::test]
-            async fn $clause() {
-                $crate::optimizer::$clause(&$setup).await;
-            }
-        )+
     };
 }
 
 pub async fn tiny_problems_are_answered_as_by_brute_force(optimizer: &dyn Optimizer) {
     for (seed, problem) in tiny_problems().take(300) {
-        let best = BruteForceOptimizer.solve(Arc::clone(&problem)).await.expect("few choices");
+        let best = BruteForceOptimizer.solve(Arc::clone(&problem)).await.unwrap();
 
-        let answer = optimizer.solve(Arc::clone(&problem)).await.expect("a tiny problem has an answer");
+        let answer = optimizer.solve(Arc::clone(&problem)).await.unwrap();
 
         assert_eq!(answer.quantities, best.quantities, "seed {seed}");
         assert_eq!(answer.lower_bound, best.lower_bound, "seed {seed}");
@@ -56,14 +48,14 @@ pub async fn equal_problems_have_equal_answers(optimizer: &dyn Optimizer) {
 
         let answers = [optimizer.solve(problem).await, optimizer.solve(copy).await];
 
-        let [answer, again] = answers.map(|answer| answer.expect("a tiny problem has an answer"));
+        let [answer, again] = answers.map(|answer| answer.unwrap());
         assert_eq!(answer, again, "seed {seed}");
     }
 }
 
 pub async fn large_problems_are_answered_soundly_or_not_at_all(optimizer: &dyn Optimizer) {
     for seed in 0..20 {
-        let problem = Arc::new(Portfolio::large(seed).problem().expect("cash for the minimums"));
+        let problem = Arc::new(Portfolio::large(seed).problem().unwrap());
 
         match optimizer.solve(Arc::clone(&problem)).await {
             Ok(answer) => {
@@ -76,15 +68,26 @@ pub async fn large_problems_are_answered_soundly_or_not_at_all(optimizer: &dyn O
     }
 }
 
+pub async fn many_at_once_are_all_answered(optimizer: &dyn Optimizer) {
+    let problems: Vec<_> = tiny_problems().take(64).collect();
+
+    let answers = join_all(problems.iter().map(|(_, problem)| optimizer.solve(Arc::clone(problem)))).await;
+
+    for ((seed, problem), answer) in problems.iter().zip(answers) {
+        let answer = answer.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+        accepted(problem, &answer);
+    }
+}
+
 pub async fn a_caller_who_leaves_harms_no_other(optimizer: &dyn Optimizer) {
     for seed in 0..20 {
-        let problem = Arc::new(Portfolio::large(seed).problem().expect("cash for the minimums"));
+        let problem = Arc::new(Portfolio::large(seed).problem().unwrap());
         let caller = optimizer.solve(problem);
-        let _left = tokio::time::timeout(std::time::Duration::ZERO, caller).await;
+        let _left = timeout(Duration::ZERO, caller).await;
     }
 
-    let (_, problem) = tiny_problems().next().expect("some tiny problem has a solution");
-    let answer = optimizer.solve(Arc::clone(&problem)).await.expect("a tiny problem has an answer");
+    let (_, problem) = tiny_problems().next().unwrap();
+    let answer = optimizer.solve(Arc::clone(&problem)).await.unwrap();
 
     accepted(&problem, &answer);
 }
@@ -94,6 +97,6 @@ fn tiny_problems() -> impl Iterator<Item = (u64, Arc<Problem>)> {
 }
 
 fn accepted(problem: &Problem, answer: &Answer) -> PortfolioRebalance {
-    let portfolio = "portfolio".parse().expect("a portfolio id");
-    problem.accept(answer, portfolio).expect("a sound answer")
+    let portfolio = "portfolio".parse().unwrap();
+    problem.accept(answer, portfolio).unwrap()
 }

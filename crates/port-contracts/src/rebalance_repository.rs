@@ -16,8 +16,8 @@ use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
 
 use crate::fixtures::{
-    assert_conflict, assert_same_to_the_digit, failed, give_up_after, minute, model, model_id, portfolio, portfolios,
-    rebalance, rebalance_id, rebalanced, rebalanced_position, security, version,
+    assert_conflict, assert_same_to_the_digit, failed, give_up_after, minute, model, model_id, portfolio,
+    portfolios, rebalance, rebalance_id, rebalanced, rebalanced_position, security, version,
 };
 use crate::ordering::{ALL, assert_pages, orders, sorted};
 
@@ -208,7 +208,7 @@ pub async fn a_taken_id_is_refused_and_nothing_stored(
 
     assert!(rebalances.record(&second).await.is_err());
 
-    assert_eq!(rebalances.list(&[], ALL).await.unwrap(), [first.clone()]);
+    assert_eq!(rebalances.list(&[], ALL).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(rebalances.containing(&portfolios(&["p2"]), ALL).await.unwrap(), []);
     assert_eq!(stored(models).await.last_rebalance_date, Some(first.date));
 }
@@ -377,7 +377,7 @@ pub async fn a_deleted_rebalance_is_gone(rebalances: &dyn RebalanceRepository) {
     assert_eq!(rebalances.find(&given.id).await.unwrap(), None);
     let one = rebalances.find_portfolio(&given.id, &portfolio("p1")).await.unwrap();
     assert_eq!(one, None);
-    assert_eq!(rebalances.list(&[], ALL).await.unwrap(), [bystander.clone()]);
+    assert_eq!(rebalances.list(&[], ALL).await.unwrap(), std::slice::from_ref(&bystander));
     let containing = rebalances.containing(&portfolios(&["p1", "p2"]), ALL).await.unwrap();
     assert_eq!(containing, [bystander]);
 }
@@ -537,9 +537,7 @@ pub async fn a_page_of_those_containing_a_portfolio_is_a_stretch_of_them(
     assert_pages(&all, async |page| rebalances.containing(&names, page).await.unwrap()).await;
 }
 
-pub async fn a_call_given_up_leaves_all_or_nothing_and_blocks_nobody(
-    rebalances: &dyn RebalanceRepository,
-) {
+pub async fn a_call_given_up_leaves_all_or_nothing_and_blocks_nobody(rebalances: &dyn RebalanceRepository) {
     for n in 0..60 {
         let given = large(n, 20);
         let polls = usize::try_from(n % 30).unwrap();
@@ -587,7 +585,7 @@ fn large(n: u64, many: usize) -> Rebalance {
 fn a_dozen() -> Vec<Rebalance> {
     (0..12_u8)
         .map(|n| {
-            let names = &["p0", "p1", "p2", "p3"][..usize::from(n % 4) + 1];
+            let names = &["p0", "p1", "p2", "p3"][..=usize::from(n % 4)];
             let name = ["Zeta", "alpha", "Ωmega"][usize::from(n * 5 % 3)];
             Rebalance {
                 model_name: ModelName::new(name).unwrap(),

@@ -24,6 +24,10 @@ use sqlx::{Sqlite, Transaction};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
 
+/// Takes the write lock at once. To read first and ask for it later would fail with `SQLITE_BUSY` if
+/// another process wrote in between.
+const WRITE: &str = "BEGIN IMMEDIATE";
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The database file; it and its directory are created when missing.
@@ -71,7 +75,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full);
         let writer = pool(config, 1).connect_with(writing).await.map_err(unusable)?;
-        MIGRATIONS.run(&writer).await.map_err(|source| OpenError::Outdated { path: path.clone(), source })?;
+        migrate(&writer).await.map_err(|source| OpenError::Outdated { path: path.clone(), source })?;
         let readers = pool(config, config.max_connections.max(1))
             .connect_with(connecting(config).read_only(true))
             .await
@@ -94,15 +98,14 @@ impl SqliteStore {
         self.writer.close().await;
     }
 
-    /// A view of one moment; dropped without further ado.
+    /// A view of one moment, given up by dropping it.
     async fn read(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.readers.begin().await
     }
 
-    /// Takes the write lock at once: to read first and ask for it later would fail with `SQLITE_BUSY`
-    /// if another process wrote in between. Undone when dropped before its commit.
+    /// Undone when dropped before its commit.
     async fn write(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await
+        self.writer.begin_with(WRITE).await
     }
 }
 
@@ -112,6 +115,14 @@ impl Probe for SqliteStore {
         sqlx::query("SELECT 1 FROM models LIMIT 1").fetch_optional(&self.readers).await?;
         Ok(())
     }
+}
+
+/// All at once, because another process may be opening the same file.
+async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
+    let mut transaction = writer.begin_with(WRITE).await?;
+    MIGRATIONS.run(&mut transaction).await?;
+    transaction.commit().await?;
+    Ok(())
 }
 
 fn connecting(config: &Config) -> SqliteConnectOptions {

@@ -14,10 +14,12 @@ fn sql(direction: Direction) -> &'static str {
     }
 }
 
+/// SQL knows no offset without a limit; this one is none.
+const TO_THE_END: i64 = -1;
+
 fn push_page(query: &mut QueryBuilder<Sqlite>, page: Page) {
     // No table has as many rows as an `i64` can count.
     let within = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
-    const TO_THE_END: i64 = -1;
     query
         .push(" LIMIT ")
         .push_bind(page.limit.map_or(TO_THE_END, within))

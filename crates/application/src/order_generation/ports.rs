@@ -37,6 +37,7 @@ pub enum RebalanceKey {
     /// By the bytes of the name.
     ModelName,
     Date,
+    /// Of those rebalanced; failed ones do not count.
     NumberOfPortfolios,
 }
 
@@ -69,7 +70,8 @@ pub trait ModelRepository: Send + Sync {
     /// and returns it as stored.
     ///
     /// Its last rebalance date becomes `last_rebalance_date` only where that is later.
-    /// `Conflict` if the model moved on since, `Missing` if it is gone, `Duplicate` if the name is taken.
+    /// `Conflict` if the model moved on since, `Missing` if it is gone, else `Duplicate` if the name is
+    /// taken.
     async fn replace(
         &self,
         id: &ModelId,
@@ -100,7 +102,8 @@ pub trait RebalanceRepository: Send + Sync {
         page: Page,
     ) -> Result<Vec<Rebalance>, repository::Error>;
 
-    /// Whole rebalances that contain any of `portfolios`, the newest created first, then the largest id.
+    /// Whole rebalances in which any of `portfolios` was rebalanced, not merely failed, the newest
+    /// created first, then the largest id.
     async fn containing(
         &self,
         portfolios: &[PortfolioId],

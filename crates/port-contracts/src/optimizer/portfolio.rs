@@ -39,7 +39,7 @@ impl Portfolio {
         let mut dice = Dice::new(seed);
         let value = match dice.roll(3) {
             0 => Decimal::from(20 * (1 + dice.roll(500))),
-            1 => dice.decimal(1_00, 5_000_00, 2),
+            1 => dice.decimal(100, 500_000, 2),
             _ => dice.decimal(1, 10_000, 4),
         };
         let market = TinyMarket { value, decimals: [0, 2, 2, 4, 8][dice.face(5)], is_tight: !dice.one_in(4) };

@@ -7,7 +7,7 @@ use domain::Timestamp;
 use domain::identifier::{ModelId, PortfolioId};
 use domain::order_generation::model::{Followers, Model, ModelContent, ModelName};
 use domain::version::Version;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use super::record;
 use super::{push_page, sql};
@@ -62,9 +62,7 @@ fn read_followers(json: &str) -> Result<Followers, Source> {
 #[async_trait]
 impl ModelRepository for SqliteStore {
     async fn find(&self, id: &ModelId) -> Result<Option<Model>, Error> {
-        let mut query = QueryBuilder::new(SELECT);
-        query.push(" WHERE id = ").push_bind(id.to_string());
-        self.model(query).await
+        read_one(&self.readers, by_id(id)).await
     }
 
     async fn list(&self, order: &[(ModelKey, Direction)], page: Page) -> Result<Vec<Model>, Error> {
@@ -87,7 +85,7 @@ impl ModelRepository for SqliteStore {
             .push(")");
         push_order(&mut query, &[]);
         query.push(" LIMIT 1");
-        self.model(query).await
+        read_one(&self.readers, query).await
     }
 
     async fn insert(&self, model: &Model) -> Result<(), Error> {
@@ -117,13 +115,12 @@ impl ModelRepository for SqliteStore {
         expected: Version,
     ) -> Result<Model, Error> {
         let mut transaction = self.write().await.map_err(failed(MODEL))?;
-        let replaced: Option<(Option<i64>, i64)> = sqlx::query_as(
+        let replaced = sqlx::query(
             "UPDATE models
                 SET name = ?1, positions = ?2, version = ?3,
                     last_rebalance_date = max(coalesce(last_rebalance_date, ?4),
                                               coalesce(?4, last_rebalance_date))
-              WHERE id = ?5 AND version = ?6
-             RETURNING last_rebalance_date, created_at",
+              WHERE id = ?5 AND version = ?6",
         )
         .bind(content.name.as_str())
         .bind(record::model_positions(&content.positions))
@@ -131,32 +128,20 @@ impl ModelRepository for SqliteStore {
         .bind(last_rebalance_date.map(|date| date.timestamp_millis()))
         .bind(id.to_string())
         .bind(expected.get())
-        .fetch_optional(&mut *transaction)
+        .execute(&mut *transaction)
         .await
         .map_err(taken(MODEL, content.name.as_str()))?;
-        let Some((last_rebalance_date, created_at)) = replaced else {
+        if replaced.rows_affected() == 0 {
             let id = id.to_string();
             return Err(unmatched(&mut transaction, MODEL, VERSION, id, expected).await);
-        };
-        let model = Model {
-            id: *id,
-            name: content.name.clone(),
-            positions: content.positions.clone(),
-            followers: content.followers.clone(),
-            last_rebalance_date: last_rebalance_date
-                .map(text::instant)
-                .transpose()
-                .map_err(corrupt(MODEL))?,
-            version: expected.next(),
-            created_at: text::instant(created_at).map_err(corrupt(MODEL))?,
-        };
-
+        }
         sqlx::query("DELETE FROM model_portfolios WHERE model_id = ?")
             .bind(id.to_string())
             .execute(&mut *transaction)
             .await
             .map_err(failed(MODEL))?;
-        insert_followers(&mut transaction, id, &model.followers).await?;
+        insert_followers(&mut transaction, id, &content.followers).await?;
+        let model = read_one(&mut *transaction, by_id(id)).await?.ok_or(Error::Missing)?;
         transaction.commit().await.map_err(failed(MODEL))?;
         Ok(model)
     }
@@ -177,12 +162,19 @@ impl ModelRepository for SqliteStore {
     }
 }
 
-impl SqliteStore {
-    async fn model(&self, mut query: QueryBuilder<Sqlite>) -> Result<Option<Model>, Error> {
-        let row: Option<ModelRow> =
-            query.build_query_as().fetch_optional(&self.readers).await.map_err(failed(MODEL))?;
-        row.map(|row| row.try_into().map_err(corrupt(MODEL))).transpose()
-    }
+fn by_id(id: &ModelId) -> QueryBuilder<Sqlite> {
+    let mut query = QueryBuilder::new(SELECT);
+    query.push(" WHERE id = ").push_bind(id.to_string());
+    query
+}
+
+async fn read_one(
+    executor: impl SqliteExecutor<'_>,
+    mut query: QueryBuilder<Sqlite>,
+) -> Result<Option<Model>, Error> {
+    let row: Option<ModelRow> =
+        query.build_query_as().fetch_optional(executor).await.map_err(failed(MODEL))?;
+    row.map(|row| row.try_into().map_err(corrupt(MODEL))).transpose()
 }
 
 fn push_order(query: &mut QueryBuilder<Sqlite>, order: &[(ModelKey, Direction)]) {

@@ -23,10 +23,7 @@ async fn racing_writers_of_two_processes_are_never_refused() {
         let mut model = model(n, &format!("model {n}"));
         store.insert(&model).await.unwrap();
         for round in 0..5 {
-            model = store
-                .replace(&model.id, &model.content(), None, model.version)
-                .await
-                .unwrap();
+            model = store.replace(&model.id, &model.content(), None, model.version).await.unwrap();
             store.record(&rebalance(round * 32 + n, &["p1"])).await.unwrap();
         }
     });
@@ -42,12 +39,9 @@ async fn racing_writers_of_two_processes_are_never_refused() {
 async fn a_file_locked_for_too_long_is_unavailable_to_writers_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
-    let store = SqliteStore::open(&Config {
-        busy_timeout: Duration::from_millis(50),
-        ..config(&path)
-    })
-    .await
-    .unwrap();
+    let store = SqliteStore::open(&Config { busy_timeout: Duration::from_millis(50), ..config(&path) })
+        .await
+        .unwrap();
     let mut other = SqliteConnectOptions::new().filename(&path).connect().await.unwrap();
     let lock = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
 
@@ -77,9 +71,7 @@ async fn a_read_given_up_keeps_neither_its_connection_nor_its_view() {
     assert_eq!(store.containing(&portfolios(&["p1"]), Page::default()).await.unwrap().len(), 3);
     let path = directory.path().join("store.sqlite");
     let mut other = SqliteConnectOptions::new().filename(path).connect().await.unwrap();
-    let (busy, _, _): (i64, i64, i64) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)")
-        .fetch_one(&mut other)
-        .await
-        .unwrap();
+    let (busy, _, _): (i64, i64, i64) =
+        sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut other).await.unwrap();
     assert_eq!(busy, 0);
 }

@@ -123,24 +123,16 @@ async fn write_until_killed(first: u64, path: &Path) {
 }
 
 fn written(n: u64) -> (Model, Rebalance) {
-    (
-        model(n, &format!("model {n}")),
-        rebalance(n, &["p1", "p2", "p3"]),
-    )
+    (model(n, &format!("model {n}")), rebalance(n, &["p1", "p2", "p3"]))
 }
 
 async fn assert_sound(path: &Path) {
     let options = SqliteConnectOptions::new().filename(path);
     let mut connection = options.connect().await.unwrap();
-    let verdict: Vec<String> = sqlx::query_scalar("PRAGMA integrity_check")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let verdict: Vec<String> =
+        sqlx::query_scalar("PRAGMA integrity_check").fetch_all(&mut connection).await.unwrap();
     assert_eq!(verdict, ["ok"]);
-    let orphans = sqlx::query("PRAGMA foreign_key_check")
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+    let orphans = sqlx::query("PRAGMA foreign_key_check").fetch_all(&mut connection).await.unwrap();
     assert!(orphans.is_empty());
     connection.close().await.unwrap();
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "Clippy sees no test in the helpers of one")]
+
 mod contention;
 mod damage;
 mod durability;
@@ -24,9 +26,5 @@ async fn open(path: &Path) -> SqliteStore {
 }
 
 fn config(path: &Path) -> Config {
-    Config {
-        path: path.to_owned(),
-        max_connections: 4,
-        busy_timeout: Duration::from_secs(5),
-    }
+    Config { path: path.to_owned(), max_connections: 4, busy_timeout: Duration::from_secs(5) }
 }

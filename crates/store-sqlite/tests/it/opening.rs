@@ -8,7 +8,7 @@ use application::order_generation::ports::{ModelRepository, Page, RebalanceRepos
 use application::repository::Error;
 use futures_util::future::join_all;
 use port_contracts::fixtures::{model, rebalance};
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 use store_sqlite::{OpenError, SqliteStore};
 
@@ -88,12 +88,15 @@ async fn missing_directories_are_created() {
 }
 
 #[tokio::test]
-async fn a_new_file_may_be_opened_by_several_at_once() {
+async fn several_at_once_may_bring_the_tables_up_to_date() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.sqlite");
+    let empty = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let connection = empty.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap();
 
     let stores = join_all((0..8).map(|_| open(&path))).await;
 
+    connection.close().await.unwrap();
     for (n, store) in (0..).zip(&stores) {
         store.insert(&model(n, &format!("model {n}"))).await.unwrap();
     }
