@@ -60,7 +60,9 @@ impl Step {
             }
             Self::Tidy => {
                 let faults = tidy::faults(&crate::root())?;
-                faults.iter().for_each(|fault| say(&format!("{fault}\n")));
+                for fault in &faults {
+                    say(&format!("{fault}\n"));
+                }
                 Ok(u8::from(!faults.is_empty()))
             }
         }

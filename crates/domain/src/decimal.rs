@@ -95,7 +95,14 @@ mod tests {
         ] {
             assert_eq!(parse(text), Err(InvalidDecimal::NotANumber), "{text}");
         }
-        for text in ["0.00000000000000000000000000001", "79228162514264337593543950336", "1e30", "1e-29", "1e-2147483648", "1e2147483647"] {
+        for text in [
+            "0.00000000000000000000000000001",
+            "79228162514264337593543950336",
+            "1e30",
+            "1e-29",
+            "1e-2147483648",
+            "1e2147483647",
+        ] {
             assert_eq!(parse(text), Err(InvalidDecimal::TooManyDigits), "{text}");
         }
     }

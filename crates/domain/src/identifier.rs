@@ -69,7 +69,10 @@ hexadecimal_id! {
     RebalanceId
 }
 
-/// Names a security of the Security Service: 24 ASCII letters or digits, case kept.
+/// Names a security of the Security Service: 24 ASCII letters or digits.
+///
+/// The service takes hexadecimal digits in either case for the same security, so they are held in
+/// lower case here: one security must not be bought under one spelling and sold under the other.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecurityId([u8; 24]);
 
@@ -77,16 +80,25 @@ impl SecurityId {
     pub fn as_str(&self) -> &str {
         str::from_utf8(&self.0).expect("the only constructor admits ASCII")
     }
+
+    pub fn is_hexadecimal(&self) -> bool {
+        self.0.iter().all(u8::is_ascii_hexdigit)
+    }
 }
 
 impl FromStr for SecurityId {
     type Err = InvalidIdentifier;
 
     fn from_str(text: &str) -> Result<Self, InvalidIdentifier> {
-        match <[u8; 24]>::try_from(text.as_bytes()) {
-            Ok(bytes) if bytes.iter().all(u8::is_ascii_alphanumeric) => Ok(Self(bytes)),
-            Ok(_) | Err(_) => Err(InvalidIdentifier::NotAlphanumeric),
+        let mut bytes =
+            <[u8; 24]>::try_from(text.as_bytes()).map_err(|_| InvalidIdentifier::NotAlphanumeric)?;
+        if !bytes.iter().all(u8::is_ascii_alphanumeric) {
+            return Err(InvalidIdentifier::NotAlphanumeric);
         }
+        if bytes.iter().all(u8::is_ascii_hexdigit) {
+            bytes.make_ascii_lowercase();
+        }
+        Ok(Self(bytes))
     }
 }
 
@@ -146,6 +158,17 @@ mod tests {
     fn hexadecimal_ids_read_either_case_and_write_lower_case() {
         let id: ModelId = "0123456789ABCDEFabcdef01".parse().unwrap();
         assert_eq!(id.to_string(), "0123456789abcdefabcdef01");
+    }
+
+    #[test]
+    fn a_security_has_one_spelling_where_the_security_service_knows_several() {
+        let [upper, lower] =
+            ["0123456789ABCDEFABCDEF01", "0123456789abcdefabcdef01"].map(str::parse::<SecurityId>);
+        assert_eq!(upper, lower);
+        assert_eq!(
+            "STOCKabcdefabcdefabcdef1".parse::<SecurityId>().unwrap().as_str(),
+            "STOCKabcdefabcdefabcdef1"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub const RECORD_DIGITS: usize = 18;
 /// Decimals of the share shown in the reply of a rebalance.
 pub const REPLY_DECIMALS: u32 = 4;
 
-/// `numerator / denominator` to `decimals` decimals, half away from zero; zero over zero's denominator.
+/// `numerator / denominator` to `decimals` decimals, half away from zero; zero when the denominator is.
 ///
 /// Long division on integers, so a quotient a hair off the half is never mistaken for it.
 /// Panics when the result needs more than the 28 digits of a decimal; shares and drifts never do.
@@ -96,11 +96,33 @@ mod tests {
 
     #[test]
     fn a_record_keeps_eighteen_significant_digits() {
-        assert_eq!(quotient_for_the_record(dec!(26962.65), dec!(44974.43)), dec!(0.599510655276787268));
+        assert_eq!(quotient_for_the_record(dec!(26962.65), dec!(44974.43)), dec!(0.599510655276787277));
         assert_eq!(quotient_for_the_record(dec!(2), dec!(3)), dec!(0.666666666666666667));
         assert_eq!(quotient_for_the_record(dec!(1), dec!(3000000)), dec!(0.000000333333333333333333));
         assert_eq!(quotient_for_the_record(dec!(1000), dec!(8)), dec!(125));
         assert_eq!(quotient_for_the_record(dec!(5), dec!(0)), Decimal::ZERO);
         assert_eq!(quotient_for_the_record(dec!(-1), dec!(4)), dec!(-0.25));
+    }
+
+    #[test]
+    fn every_small_quotient_is_off_by_half_a_unit_at_most() {
+        // Twice the distance in units of the last decimal, times the denominator; ties go away from zero.
+        let check = |rounded: Decimal, decimals: u32, numerator: i128, denominator: i128| {
+            let units = rounded.mantissa() * 10_i128.pow(decimals - rounded.scale());
+            let off = 2 * (units * denominator - numerator * 10_i128.pow(decimals)) * numerator.signum();
+            assert!(-denominator < off && off <= denominator, "{numerator}/{denominator}: {rounded}");
+        };
+        for numerator in -150_i128..=150 {
+            for denominator in 1_i128..=150 {
+                let (over, under) = (Decimal::from(numerator), Decimal::from(denominator));
+                let of_18_digits = |decimals: &u32| {
+                    10_i128.pow(17) <= numerator.abs() * 10_i128.pow(*decimals) / denominator
+                };
+                let decimals = (15..=20).find(of_18_digits).unwrap_or(0);
+
+                check(quotient_to_decimals(over, under, 2), 2, numerator, denominator);
+                check(quotient_for_the_record(over, under), decimals, numerator, denominator);
+            }
+        }
     }
 }

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use application::order_generation::ports::{Optimizer, OptimizerError};
 use domain::order_generation::optimum::Answer;
-use domain::order_generation::problem::Problem;
+use domain::order_generation::problem::{BandPolicy, Problem};
 use domain::order_generation::rebalance::PortfolioRebalance;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use brute_force::BruteForceOptimizer;
+use brute_force::{BruteForceOptimizer, Choices};
 use portfolio::Portfolio;
 
 /// Every clause of an optimiser's contract; the setup is as for [`clauses`](crate::clauses).
@@ -93,7 +93,14 @@ pub async fn a_caller_who_leaves_harms_no_other(optimizer: &dyn Optimizer) {
 }
 
 fn tiny_problems() -> impl Iterator<Item = (u64, Arc<Problem>)> {
-    (0..).filter_map(|seed| Some((seed, Arc::new(Portfolio::tiny(seed).problem().ok()?))))
+    let has_few_choices = |problem: &Problem| {
+        let choices = Choices::new(problem.lines(), problem.cash(), BandPolicy::Nearest);
+        choices.is_some_and(|choices| choices.count() <= 4_000)
+    };
+    (0..).filter_map(move |seed| {
+        let problem = Portfolio::tiny(seed).problem().ok().filter(has_few_choices)?;
+        Some((seed, Arc::new(problem)))
+    })
 }
 
 fn accepted(problem: &Problem, answer: &Answer) -> PortfolioRebalance {

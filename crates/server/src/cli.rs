@@ -61,7 +61,7 @@ pub(crate) struct UniverseOptions {
     /// Securities as CSV: ticker,description. Without it, about a hundred well-known companies.
     #[arg(long, value_name = "FILE", requires = "prices")]
     pub(crate) securities: Option<PathBuf>,
-    /// Prices as CSV: price_date,ticker,price,price_std.
+    /// Prices as CSV: `price_date,ticker,price,price_std`.
     #[arg(long, value_name = "FILE", requires = "securities")]
     pub(crate) prices: Option<PathBuf>,
     /// The day of the prices, or the nearest there is.
@@ -123,7 +123,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     let service = Service::bind(config).await?;
     service
         .run(async {
-            asked_to_stop().await.unwrap_or_else(|error| tracing::error!(%error, "cannot listen to signals"))
+            asked_to_stop().await.unwrap_or_else(|error| tracing::error!(%error, "cannot listen to signals"));
         })
         .await
 }

@@ -83,7 +83,7 @@ fn upstream(config: &config::Neighbours) -> upstream_http::Config {
             attempts: config.attempts,
             first_backoff: config.first_backoff,
             max_concurrent: config.max_concurrent,
-            pool_idle_timeout: Duration::from_secs(60),
+            pool_idle_timeout: Duration::from_mins(1),
             pool_max_idle: config.max_concurrent.get(),
         },
         name_timeout: config.name_timeout,

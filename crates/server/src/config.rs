@@ -1,6 +1,5 @@
 //! Configuration: the annotated defaults in the binary, then files, then the environment, then flags.
 
-use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -73,7 +72,7 @@ pub struct Http {
     pub port: u16,
     pub workers: usize,
     pub max_body_bytes: usize,
-    #[serde(deserialize_with = "separated_by_commas")]
+    #[serde(deserialize_with = "origins")]
     pub cors_origins: Vec<String>,
     #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
     pub shutdown_timeout: Duration,
@@ -157,12 +156,14 @@ impl HttpUrl {
 impl<'de> Deserialize<'de> for HttpUrl {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let refuse =
-            |reason: &dyn fmt::Display| serde::de::Error::custom(format!("{text:?} is no URL: {reason}"));
-        let url = reqwest::Url::parse(&text).map_err(|error| refuse(&error))?;
+        // A URL may hold a password, so only its scheme is repeated.
+        let url = reqwest::Url::parse(&text)
+            .map_err(|error| serde::de::Error::custom(format!("no absolute URL: {error}")))?;
         match url.scheme() {
             "http" | "https" => Ok(Self(text)),
-            _ => Err(refuse(&"its scheme must be http or https")),
+            scheme => {
+                Err(serde::de::Error::custom(format!("the scheme must be http or https, not {scheme:?}")))
+            }
         }
     }
 }
@@ -244,18 +245,20 @@ fn value_of(variable: &str) -> Option<String> {
     std::env::var(variable).ok()
 }
 
-/// `PORT (http.port): invalid type: found string "abc", expected u16`, for every setting that is wrong.
+/// `PORT (http.port): invalid type: found string "abc", expected u16`, and the file if it is one's.
 fn explained(error: &figment::Error) -> anyhow::Error {
     let one = |error: figment::Error| {
         let key = error.path.join(".");
         let variables: Vec<&str> =
             VARIABLES.iter().filter(|(_, known, _)| *known == key).map(|(variable, ..)| *variable).collect();
-        let source = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref());
-        let place = source.map(|source| format!(" in {source}")).unwrap_or_default();
-        match variables.as_slice() {
-            [] => format!("{key}: {}{place}", error.kind),
-            variables => format!("{} ({key}): {}{place}", variables.join(" or "), error.kind),
-        }
+        let setting = match variables.as_slice() {
+            [] => key,
+            variables => format!("{} ({key})", variables.join(" or ")),
+        };
+        let file = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()?.file_path());
+        let file = file.map(|file| file.display().to_string());
+        let parts = [file.as_deref().unwrap_or_default(), &setting, &error.kind.to_string()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
     };
     anyhow::anyhow!(error.clone().into_iter().map(one).collect::<Vec<_>>().join("; "))
 }
@@ -268,9 +271,21 @@ fn milliseconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, 
     u64::deserialize(deserializer).map(Duration::from_millis)
 }
 
-fn separated_by_commas<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+/// Separated by commas: `*`, or a scheme and a host as browsers send them.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let text = String::deserialize(deserializer)?;
-    Ok(text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect())
+    let origins: Vec<_> =
+        text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let is_origin = |text: &&String| {
+        *text == "*"
+            || reqwest::Url::parse(text).is_ok_and(|url| url.origin().ascii_serialization() == **text)
+    };
+    match origins.iter().find(|origin| !is_origin(origin)) {
+        None => Ok(origins),
+        Some(other) => {
+            Err(serde::de::Error::custom(format!("{other:?} is no origin, such as https://example.com")))
+        }
+    }
 }
 
 fn band_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BandPolicy, D::Error> {
@@ -278,5 +293,45 @@ fn band_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BandPolicy,
         "strict" => Ok(BandPolicy::Strict),
         "nearest" => Ok(BandPolicy::Nearest),
         other => Err(serde::de::Error::custom(format!("{other:?} is neither strict nor nearest"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_is_documented_in_the_defaults_beside_a_setting_that_exists() {
+        let defaults = Figment::from(Toml::string(DEFAULTS));
+        for (variable, key, _) in VARIABLES {
+            let in_brackets = DEFAULTS.lines().filter(|line| line.starts_with('#')).any(|line| {
+                let named = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
+                named.is_some_and(|(names, _)| names.split([',', ' ']).any(|name| name == *variable))
+            });
+            assert!(in_brackets, "{variable}");
+            assert!(defaults.find_value(key).is_ok(), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_variable_in_the_defaults_is_read() {
+        let is_variable = |word: &&str| {
+            2 < word.len() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+        };
+        let named = DEFAULTS.lines().filter_map(|line| line.split_once('[')?.1.split_once(']'));
+        for variable in named.flat_map(|(names, _)| names.split([',', ' '])).filter(is_variable) {
+            assert!(VARIABLES.iter().any(|(known, ..)| *known == variable), "{variable}");
+        }
+    }
+
+    #[test]
+    fn the_defaults_alone_are_a_configuration() {
+        let config: Config = Figment::from(Toml::string(DEFAULTS)).extract().unwrap();
+        assert_eq!(config.http.port, 8080);
+        assert_eq!(config.http.cors_origins, ["*"]);
+        assert_eq!(
+            config.store.location().unwrap(),
+            Location::Sqlite(PathBuf::from("data/order-generation.db"))
+        );
     }
 }

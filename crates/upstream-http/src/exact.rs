@@ -17,7 +17,9 @@ impl TryFrom<Value> for Exact {
         match value {
             Value::Number(number) => decimal::parse(number.as_str()),
             Value::String(text) => decimal::parse(&text),
-            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => Err(InvalidDecimal::NotANumber),
+            Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => {
+                Err(InvalidDecimal::NotANumber)
+            }
         }
         .map(Self)
     }
@@ -48,7 +50,17 @@ mod tests {
 
     #[test]
     fn what_is_no_number_or_would_need_rounding_is_refused() {
-        for json in ["null", "true", "[]", "{}", r#""""#, r#"" 1""#, r#""NaN""#, "0.12345678901234567890123456789", "1e400"] {
+        for json in [
+            "null",
+            "true",
+            "[]",
+            "{}",
+            r#""""#,
+            r#"" 1""#,
+            r#""NaN""#,
+            "0.12345678901234567890123456789",
+            "1e400",
+        ] {
             check(json, None);
         }
     }

@@ -28,6 +28,10 @@ impl Securities {
 
     /// `None` for a security it does not know.
     pub(crate) async fn ticker(&self, security: SecurityId) -> Result<Option<Ticker>, upstream::Error> {
+        // It knows none without a hexadecimal id, and answers such a question as if it had broken down.
+        if !security.is_hexadecimal() {
+            return Ok(None);
+        }
         self.tickers.find(security, self.ask(security)).await
     }
 

@@ -113,9 +113,11 @@ impl<'a> Fields<'a> {
         Some(Node { value, pointer: format!("{}/{key}", self.pointer), errors: self.errors })
     }
 
-    /// Notes that the member `path`, or something under it, breaks a rule.
+    /// Notes that the member `path`, or something under it, breaks a rule; under the name that was sent.
     pub(crate) fn wrong(&self, path: &str, detail: &(impl Display + ?Sized)) {
-        let pointer = format!("{}/{path}", self.pointer);
+        let alias = camel_case(path);
+        let is_alias = !self.members.contains_key(path) && self.members.contains_key(&alias);
+        let pointer = format!("{}/{}", self.pointer, if is_alias { &alias } else { path });
         self.errors.borrow_mut().push(FieldError { pointer, detail: detail.to_string() });
     }
 }
@@ -189,6 +191,7 @@ impl<'a> Node<'a> {
     }
 
     /// An instant or null.
+    #[expect(clippy::option_option, reason = "what cannot be read is not what is null")]
     pub(crate) fn instant_or_null(&self) -> Option<Option<Timestamp>> {
         if self.value.is_null() {
             return Some(None);

@@ -1,8 +1,12 @@
 //! The description of the interface, `/openapi.json`, and its page, `/docs`.
 
-use actix_web::HttpResponse;
-use utoipa::OpenApi;
-use utoipa_swagger_ui::{Config, SwaggerUi};
+use actix_web::http::Method;
+use actix_web::http::header::{ContentType, LOCATION};
+use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse};
+use utoipa::openapi::RefOr;
+use utoipa::{Modify, OpenApi};
+use utoipa_swagger_ui::Config;
 
 use crate::health;
 use crate::order_generation::models::{self, ModelBody, NewModelBody, PortfoliosBody, ReplacedModelBody};
@@ -10,8 +14,11 @@ use crate::order_generation::rebalance::{self, OutcomeBody};
 use crate::order_generation::rebalances::{
     self, ContainingBody, PortfolioWithPositionsBody, PositionBody, RebalanceBody,
 };
-use crate::problem::ProblemBody;
+use crate::problem::{Problem, ProblemBody};
+use crate::routing::{exactly, resource};
 use crate::server::Settings;
+
+const DESCRIPTION: &str = "/openapi.json";
 
 #[derive(OpenApi)]
 #[openapi(
@@ -39,23 +46,69 @@ use crate::server::Settings;
         (name = "rebalances", description = "What was done"),
         (name = "health", description = "How the service is"),
     ),
+    modifiers(&Problems),
 )]
 struct Interface;
 
-pub(crate) fn document(settings: &Settings) -> utoipa::openapi::OpenApi {
+/// The description as the service gives it, and its page, with nothing fetched from outside.
+pub(crate) fn routes(settings: &Settings) -> impl FnOnce(&mut ServiceConfig) + use<> {
+    let description = Bytes::from(document(settings).to_json().expect("a description is plain JSON"));
+    let page = Config::new([DESCRIPTION]).validator_url("none").try_it_out_enabled(true);
+
+    let describe = move || {
+        let description = description.clone();
+        async move { HttpResponse::Ok().content_type(ContentType::json()).body(description) }
+    };
+    move |config| {
+        config
+            .app_data(Data::new(page))
+            .service(resource(DESCRIPTION, [(Method::GET, web::to(describe))]))
+            .service(exactly("/docs", [(Method::GET, web::to(to_docs))]))
+            .service(exactly("/docs/{file:.*}", [(Method::GET, web::to(docs))]));
+    }
+}
+
+/// Gives problems the media type that they have on the wire.
+struct Problems;
+
+impl Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let operations = document
+            .paths
+            .paths
+            .values_mut()
+            .flat_map(|path| [&mut path.get, &mut path.put, &mut path.post, &mut path.delete])
+            .flatten();
+        for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
+            let RefOr::T(response) = response else { continue };
+            if status.starts_with(['4', '5'])
+                && let Some(content) = response.content.shift_remove("application/json")
+            {
+                response.content.insert("application/problem+json".to_owned(), content);
+            }
+        }
+    }
+}
+
+fn document(settings: &Settings) -> utoipa::openapi::OpenApi {
     let mut document = Interface::openapi();
     document.info.title.clone_from(&settings.service_name);
     document.info.version.clone_from(&settings.version);
     document
 }
 
-/// The page, with nothing fetched from outside.
-pub(crate) fn docs(settings: &Settings) -> SwaggerUi {
-    let config = Config::default().validator_url("none").try_it_out_enabled(true);
-    SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", document(settings)).config(config)
+/// The page's own links are relative to `/docs/`.
+async fn to_docs() -> HttpResponse {
+    HttpResponse::TemporaryRedirect().insert_header((LOCATION, "/docs/")).finish()
 }
 
-/// `/docs` without a slash; the page's own links are relative to `/docs/`.
-pub(crate) async fn to_docs() -> HttpResponse {
-    HttpResponse::TemporaryRedirect().insert_header(("Location", "/docs/")).finish()
+async fn docs(
+    request: HttpRequest,
+    file: Path<String>,
+    page: Data<Config<'static>>,
+) -> Result<HttpResponse, Problem> {
+    // The files are part of the binary: one that cannot be served is one that is not there.
+    let file = utoipa_swagger_ui::serve(&file, page.into_inner()).ok().flatten();
+    let file = file.ok_or_else(|| Problem::no_such_route(request.path()))?;
+    Ok(HttpResponse::Ok().content_type(file.content_type).body(file.bytes.into_owned()))
 }

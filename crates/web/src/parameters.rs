@@ -22,6 +22,7 @@ pub(crate) struct Parameters {
 /// As routes name the parts of their paths; empty where a route has no such part.
 #[derive(Default, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the paths name them so")]
 struct Identifiers {
     model_id: String,
     portfolio_id: String,

@@ -1,19 +1,22 @@
-//! What every request passes on its way in and out: correlation, security headers, the request log.
+//! What every request passes on its way in and out: correlation, security headers, the request log,
+//! and one shape for refusals that are not ours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use actix_web::Error;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
+use actix_web::{Error, ResponseError};
 use application::correlation::{self, CorrelationId};
 use tracing::Instrument;
 use uuid::Uuid;
 
-const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+use crate::problem::Problem;
+
+pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
 /// Requests that take longer are worth a warning.
 const SLOW: Duration = Duration::from_secs(1);
@@ -51,7 +54,7 @@ impl Drop for Passing {
 pub(crate) async fn passage(
     in_flight: Data<InFlight>,
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let _passing = Passing::enter(in_flight);
     let id = correlation_id(request.headers());
@@ -62,11 +65,24 @@ pub(crate) async fn passage(
         let start = Instant::now();
         let answer = next.call(request).await;
         log(&answer, start.elapsed());
-        answer
+        answer.map(in_our_form)
     };
     let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
     set_headers(response.headers_mut(), &id, policy);
     Ok(response)
+}
+
+/// The refusals of the libraries in between, which are plain text, as problems.
+fn in_our_form<B>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+    let status = response.status();
+    let is_error = status.is_client_error() || status.is_server_error();
+    let media_type = response.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    if !is_error || media_type.starts_with(b"application/") {
+        return response.map_into_left_body();
+    }
+    let reason = response.response().error().map(ToString::to_string);
+    let problem = Problem::turned_away(status, reason.as_deref());
+    response.into_response(problem.error_response()).map_into_right_body()
 }
 
 fn correlation_id(headers: &HeaderMap) -> CorrelationId {

@@ -122,6 +122,13 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, kind, format!("allowed here: {allowed}"))
     }
 
+    /// Refused before it reached a route; `reason` is for the client only if the fault is the client's.
+    pub(crate) fn turned_away(status: StatusCode, reason: Option<&str>) -> Self {
+        let kind = Kind { code: "turned-away", title: "The request cannot be served" };
+        let reason = reason.filter(|_| status.is_client_error()).or(status.canonical_reason());
+        Self::new(status, kind, reason.unwrap_or(kind.title))
+    }
+
     fn not_found(code: &'static str, error: &order_generation::Error) -> Self {
         Self::new(StatusCode::NOT_FOUND, Kind { code, title: "Not found" }, error)
     }

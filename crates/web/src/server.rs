@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix_cors::Cors;
+use actix_web::http::header::{ALLOW, LOCATION, RETRY_AFTER};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, PayloadConfig};
 use actix_web::{App, HttpServer};
@@ -15,7 +16,7 @@ use application::health::Health;
 use application::order_generation::OrderGeneration;
 
 use crate::health::{self, Lifetime};
-use crate::passage::{InFlight, passage};
+use crate::passage::{CORRELATION_ID, InFlight, passage};
 use crate::{openapi, order_generation, routing};
 
 #[derive(Debug, Clone)]
@@ -61,8 +62,7 @@ pub async fn serve(
             .wrap(from_fn(passage))
             .configure(order_generation::routes)
             .configure(health::routes)
-            .route("/docs", web::get().to(openapi::to_docs))
-            .service(openapi::docs(&settings))
+            .configure(openapi::routes(&settings))
             .default_service(web::to(routing::no_such_route))
     };
     let server = HttpServer::new(build)
@@ -78,12 +78,16 @@ pub async fn serve(
         lifetime.draining.store(true, Ordering::Relaxed);
         handle.stop(true).await;
     };
-    let (served, ()) = futures_util::future::join(server, stop).await;
-    served
+    let (outcome, ()) = futures_util::future::join(server, stop).await;
+    outcome
 }
 
 fn cors(origins: &[String]) -> Cors {
-    let cors = Cors::default().allow_any_method().allow_any_header().expose_any_header().max_age(600);
+    let cors = Cors::default()
+        .allow_any_method()
+        .allow_any_header()
+        .expose_headers([CORRELATION_ID, ALLOW, LOCATION, RETRY_AFTER])
+        .max_age(600);
     if origins.iter().any(|origin| origin == "*") {
         // Any page may call, so none may do it with a user's cookies.
         return cors.allow_any_origin().send_wildcard();

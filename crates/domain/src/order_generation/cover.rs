@@ -6,11 +6,15 @@
 //! Wanted is the least harmful choice that frees at least the overspend: a covering knapsack, small
 //! because few shares must go.
 //!
-//! Branch and bound over the classes in order of harm per unit freed, bounded by the linear
-//! relaxation: once for the least harm, once more for the preferred one among equals. Where that
-//! runs out of nodes, a table over the amount still to free, if it is small enough.
+//! Three ways to the least harm, each for what the one before cannot finish: branch and bound
+//! (`search`), pairs of part-choices (`halves`), a table over the amount still to free (`table`).
+//! Once the least harm is proven, a second search looks for the preferred choice among equals.
 
-use std::cmp::{Ordering, Reverse};
+mod halves;
+mod search;
+mod table;
+
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use ethnum::I256;
@@ -28,35 +32,31 @@ pub(super) struct Cover {
 
 /// The least harmful steps down from `best` that free at least `overspend`, which must be above zero.
 ///
-/// Among equals: the fewest units traded, then the most freed, then the fewest steps of earlier rows.
-/// The rows' lowest quantities must free enough.
-pub(super) fn cover(rows: &[Row], best: &[i64], overspend: i128, limits: Limits) -> Cover {
+/// Among equals: the fewest units traded, then the most freed, then the fewest steps of earlier rows,
+/// as far as the limits allow to tell. Once the search has given up, a choice within `tolerance` of the
+/// least harm will do. The rows' lowest quantities must free enough.
+pub(super) fn cover(rows: &[Row], best: &[i64], overspend: i128, tolerance: i128, limits: Limits) -> Cover {
     let runs: Vec<Run> =
         rows.iter().zip(best).enumerate().flat_map(|(idx, (row, &best))| runs(idx, row, best)).collect();
     let unit = runs.iter().fold(0, |unit, run| gcd(run.size, unit));
     let need = (overspend + unit - 1) / unit * unit;
 
-    let classes = Classes::new(&runs, rows.len(), Run::by_harm);
-    let mut search = Search::new(&classes, Goal::LeastHarm, classes.greedy(need), limits.nodes);
-    search.descend(0, need, Sum::ZERO);
-    let (least_harm, is_least) = (search.found, 0 < search.nodes_left);
-
-    if is_least {
-        let classes = Classes::new(&runs, rows.len(), Run::by_harm_then_trades);
-        let goal = Goal::Preferred { harm: least_harm.sum.harm };
-        let mut search = Search::new(&classes, goal, least_harm.clone(), limits.tie_nodes);
-        search.descend(0, need, Sum::ZERO);
-        if 0 < search.nodes_left {
-            let Choice { sum, steps } = search.found;
-            return Cover { steps, lower_bound: sum.harm, method: Method::Search };
-        }
+    let classes = Classes::by_harm(&runs, rows.len());
+    let mut found = search::least_harm(&classes, need, limits.nodes);
+    if !found.is_proven() {
+        found = halves::improve(&classes, need, found, tolerance, limits.parts);
     }
-    if let Some(Choice { sum, steps }) = table(&runs, rows.len(), need, unit, limits.table_cells) {
-        return Cover { steps, lower_bound: sum.harm, method: Method::Table };
+    if tolerance < found.sum.harm - found.lower_bound
+        && let Some(choice) = table::preferred(&runs, rows.len(), need, unit, limits.table_cells)
+    {
+        return Cover { lower_bound: choice.sum.harm, steps: choice.steps, method: Method::Table };
     }
-    let relaxed = classes.relaxation(0, need).map_or(0, |relaxed| relaxed.harm);
-    let lower_bound = if is_least { least_harm.sum.harm } else { relaxed };
-    Cover { steps: least_harm.steps, lower_bound, method: Method::Search }
+    let mut choice = Choice::of(classes.steps(&found.taken), &runs);
+    if found.is_proven() {
+        let classes = Classes::by_harm_then_trades(&runs, rows.len());
+        choice = search::preferred(&classes, need, choice, limits.tie_nodes);
+    }
+    Cover { steps: choice.steps, lower_bound: found.lower_bound, method: Method::Search }
 }
 
 /// Equal steps down of one row, to be taken after the row's earlier runs.
@@ -72,7 +72,7 @@ struct Run {
     count: i128,
 }
 
-fn runs(idx: usize, row: &Row, best: i64) -> Vec<Run> {
+fn runs(idx: usize, row: &Row, best: i64) -> impl Iterator<Item = Run> {
     let deviation = |shares: i64| (row.target - i128::from(shares) * row.price).abs();
     let run = |from: i64, to: i64| {
         (to < from).then(|| Run {
@@ -88,19 +88,17 @@ fn runs(idx: usize, row: &Row, best: i64) -> Vec<Run> {
     [run(best, below_target), run(below_target, down_to_held), run(down_to_held, row.lowest)]
         .into_iter()
         .flatten()
-        .collect()
 }
 
 impl Run {
-    /// Least harm per unit freed first, then the largest steps, with which a search comes close soonest.
-    fn by_harm(&self, other: &Self) -> Ordering {
-        compare_products((self.harm, other.size), (other.harm, self.size)).then(other.size.cmp(&self.size))
+    /// Least harm per unit freed first.
+    fn compare_harm(&self, other: &Self) -> Ordering {
+        compare_products((self.harm, other.size), (other.harm, self.size))
     }
 
-    /// Least harm per unit freed first, then the fewest trades per unit freed.
-    fn by_harm_then_trades(&self, other: &Self) -> Ordering {
-        compare_products((self.harm, other.size), (other.harm, self.size))
-            .then_with(|| compare_products((self.trades, other.size), (other.trades, self.size)))
+    /// Fewest trades per unit freed first.
+    fn compare_trades(&self, other: &Self) -> Ordering {
+        compare_products((self.trades, other.size), (other.trades, self.size))
     }
 }
 
@@ -131,7 +129,34 @@ struct Choice {
     steps: Vec<i128>,
 }
 
-/// Runs of equal size, harm and trades, whatever their rows.
+impl Choice {
+    /// Takes each row's runs in turn.
+    fn of(steps: Vec<i128>, runs: &[Run]) -> Self {
+        let mut left = steps.clone();
+        let sum = runs.iter().fold(Sum::ZERO, |sum, run| {
+            let count = run.count.min(left[run.row]);
+            left[run.row] -= count;
+            sum.plus(run, count)
+        });
+        Self { sum, steps }
+    }
+}
+
+/// The least harmful choice so far, and what is known of the least harm.
+struct Found {
+    sum: Sum,
+    /// Steps of each class.
+    taken: Vec<i128>,
+    lower_bound: i128,
+}
+
+impl Found {
+    const fn is_proven(&self) -> bool {
+        self.lower_bound == self.sum.harm
+    }
+}
+
+/// Equal runs, whatever their rows.
 struct Class {
     run: Run,
     count: i128,
@@ -141,7 +166,8 @@ struct Class {
 
 struct Classes {
     n_rows: usize,
-    classes: Vec<Class>,
+    /// The best first.
+    ranked: Vec<Class>,
     /// Everything the classes before an index can free.
     before: Vec<Sum>,
 }
@@ -154,33 +180,50 @@ struct Relaxed {
 }
 
 impl Classes {
-    fn new(runs: &[Run], n_rows: usize, order: fn(&Run, &Run) -> Ordering) -> Self {
+    /// Least harm per unit freed first, then the largest steps, with which a search comes close
+    /// soonest. Leaves the units traded out of account.
+    fn by_harm(runs: &[Run], n_rows: usize) -> Self {
+        let untraded = runs.iter().map(|run| Run { trades: 0, ..*run });
+        Self::new(untraded, n_rows, |a, b| a.compare_harm(b).then(b.size.cmp(&a.size)))
+    }
+
+    /// Least harm per unit freed first, then the fewest trades per unit freed.
+    fn by_harm_then_trades(runs: &[Run], n_rows: usize) -> Self {
+        Self::new(runs.iter().copied(), n_rows, |a, b| a.compare_harm(b).then_with(|| a.compare_trades(b)))
+    }
+
+    fn new(runs: impl Iterator<Item = Run>, n_rows: usize, order: impl Fn(&Run, &Run) -> Ordering) -> Self {
         let mut alike: BTreeMap<(i128, i128, i128), Class> = BTreeMap::new();
         for run in runs {
             let class = alike.entry((run.size, run.harm, run.trades)).or_insert_with(|| Class {
-                run: *run,
+                run,
                 count: 0,
                 members: Vec::new(),
             });
             class.count += run.count;
             class.members.push((run.row, run.count));
         }
-        let mut classes: Vec<Class> = alike.into_values().collect();
-        classes.sort_by(|a, b| order(&a.run, &b.run));
+        let mut ranked: Vec<Class> = alike.into_values().collect();
+        ranked.sort_by(|a, b| order(&a.run, &b.run));
 
         let mut before = vec![Sum::ZERO];
-        for class in &classes {
+        for class in &ranked {
             before.push(before[before.len() - 1].plus(&class.run, class.count));
         }
-        Self { n_rows, classes, before }
+        Self { n_rows, ranked, before }
+    }
+
+    /// The class that is not wholly needed to free `need` with the classes from `from` on.
+    fn split(&self, from: usize, need: i128) -> usize {
+        let freed = |sum: &Sum| sum.freed - self.before[from].freed;
+        from + self.before[from + 1..].partition_point(|sum| freed(sum) < need)
     }
 
     /// Bounds every choice that frees `need` with the classes from `from` on; `None` if they cannot.
     fn relaxation(&self, from: usize, need: i128) -> Option<Relaxed> {
-        let start = self.before[from];
-        let last = from + self.before[from + 1..].partition_point(|sum| sum.freed - start.freed < need);
-        let run = &self.classes.get(last)?.run;
-        let whole = self.before[last];
+        let split = self.split(from, need);
+        let run = &self.ranked.get(split)?.run;
+        let (start, whole) = (self.before[from], self.before[split]);
         let rest = need - (whole.freed - start.freed);
         let (harm, is_whole) = divide_up(rest, run.harm, run.size);
         let (trades, _) = divide_up(rest, run.trades, run.size);
@@ -190,21 +233,31 @@ impl Classes {
         })
     }
 
-    /// A choice that frees `need`: classes in order, as many steps of each as it takes.
-    fn greedy(&self, need: i128) -> Choice {
-        let mut taken = vec![0; self.classes.len()];
-        let mut sum = Sum::ZERO;
-        for (taken, class) in taken.iter_mut().zip(&self.classes) {
-            *taken = class.at_most(need - sum.freed);
-            sum = sum.plus(&class.run, *taken);
-        }
-        Choice { sum, steps: self.steps(&taken) }
+    /// No steps of any class.
+    fn none(&self) -> Vec<i128> {
+        vec![0; self.ranked.len()]
+    }
+
+    /// Steps of each class that free `need`: in order, as many as it takes.
+    fn greedy(&self, need: i128) -> Vec<i128> {
+        let mut left = need;
+        let take = |class: &Class| {
+            let count = class.at_most(left);
+            left -= class.run.size * count;
+            count
+        };
+        self.ranked.iter().map(take).collect()
+    }
+
+    fn sum(&self, taken: &[i128]) -> Sum {
+        let plus = |sum: Sum, (class, &taken): (&Class, &i128)| sum.plus(&class.run, taken);
+        self.ranked.iter().zip(taken).fold(Sum::ZERO, plus)
     }
 
     /// Steps by row; within a class the later rows step down first.
     fn steps(&self, taken: &[i128]) -> Vec<i128> {
         let mut steps = vec![0; self.n_rows];
-        for (class, &taken) in self.classes.iter().zip(taken) {
+        for (class, &taken) in self.ranked.iter().zip(taken) {
             let mut left = taken;
             for &(row, count) in class.members.iter().rev() {
                 let count = count.min(left);
@@ -222,184 +275,6 @@ impl Class {
         let enough = (need.max(0) + self.run.size - 1) / self.run.size;
         enough.min(self.count)
     }
-}
-
-#[derive(Clone, Copy)]
-enum Goal {
-    LeastHarm,
-    /// The preferred choice among those of this, the least, harm.
-    Preferred {
-        harm: i128,
-    },
-}
-
-struct Search<'a> {
-    classes: &'a Classes,
-    goal: Goal,
-    found: Choice,
-    /// Steps of each class on the way to the current node.
-    taken: Vec<i128>,
-    /// At zero the search has given up, and `found` is merely the best so far.
-    nodes_left: u64,
-}
-
-impl<'a> Search<'a> {
-    fn new(classes: &'a Classes, goal: Goal, found: Choice, nodes: u64) -> Self {
-        Self { classes, goal, found, taken: vec![0; classes.classes.len()], nodes_left: nodes.max(1) }
-    }
-
-    /// Tries every class from `from` on as the next one to step down in.
-    fn descend(&mut self, from: usize, need: i128, so_far: Sum) {
-        if need <= 0 {
-            self.keep(so_far);
-            return;
-        }
-        for idx in from..self.classes.classes.len() {
-            // Classes only get worse, so neither would a later one be promising.
-            if !self.is_promising(idx, need, so_far) {
-                return;
-            }
-            self.try_class(idx, need, so_far);
-            if self.nodes_left == 0 {
-                return;
-            }
-        }
-    }
-
-    fn try_class(&mut self, idx: usize, need: i128, so_far: Sum) {
-        let class = &self.classes.classes[idx];
-        let most = class.at_most(need);
-        for count in (1..=most).rev() {
-            self.nodes_left -= 1;
-            if self.nodes_left == 0 {
-                break;
-            }
-            let so_far = so_far.plus(&class.run, count);
-            let need = need - class.run.size * count;
-            if need <= 0 || self.is_promising(idx + 1, need, so_far) {
-                self.taken[idx] = count;
-                self.descend(idx + 1, need, so_far);
-                if self.nodes_left == 0 {
-                    break;
-                }
-            } else {
-                // Fewer steps here mean more of worse ones.
-                break;
-            }
-        }
-        self.taken[idx] = 0;
-    }
-
-    fn is_promising(&self, from: usize, need: i128, so_far: Sum) -> bool {
-        let Some(relaxed) = self.classes.relaxation(from, need) else {
-            return false;
-        };
-        let harm = so_far.harm + relaxed.harm;
-        match self.goal {
-            Goal::LeastHarm => harm < self.found.sum.harm,
-            Goal::Preferred { harm: least } => match relaxed.trades {
-                Some(trades) if harm == least => so_far.trades + trades <= self.found.sum.trades,
-                Some(_) | None => harm <= least,
-            },
-        }
-    }
-
-    fn keep(&mut self, sum: Sum) {
-        let found = &self.found;
-        let rank = |sum: Sum| (sum.harm, sum.trades, Reverse(sum.freed));
-        let better = match self.goal {
-            Goal::LeastHarm => sum.harm < found.sum.harm,
-            Goal::Preferred { .. } => match rank(sum).cmp(&rank(found.sum)) {
-                Ordering::Less => true,
-                Ordering::Equal => self.classes.steps(&self.taken) < found.steps,
-                Ordering::Greater => false,
-            },
-        };
-        if better {
-            self.found = Choice { sum, steps: self.classes.steps(&self.taken) };
-        }
-    }
-}
-
-/// The preferred choice by a table over the amount still to free; `None` if it has too many cells.
-///
-/// Rows are entered last to first, so that reading the table first to last can give every row the
-/// fewest steps that still lead to an optimum.
-fn table(runs: &[Run], n_rows: usize, need: i128, unit: i128, cells: u64) -> Option<Choice> {
-    const MOST_AMOUNTS: usize = 250_000;
-
-    let amounts = usize::try_from(need / unit).ok().filter(|amounts| *amounts < MOST_AMOUNTS)?;
-    let rows: Vec<&[Run]> = runs.chunk_by(|a, b| a.row == b.row).collect();
-    let most_steps = |runs: &[Run]| {
-        let available = runs.iter().map(|run| run.count).sum::<i128>();
-        usize::try_from(available.min((need + runs[0].size - 1) / runs[0].size)).ok()
-    };
-    let visits = rows.iter().try_fold(0, |visits: u64, runs| {
-        let steps = u64::try_from(most_steps(runs)?).ok()?;
-        (steps + 1).checked_mul(amounts as u64 + 1)?.checked_add(visits)
-    })?;
-    if cells < visits {
-        return None;
-    }
-
-    let mut cheapest: Vec<Option<Sum>> = vec![None; amounts + 1];
-    cheapest[0] = Some(Sum::ZERO);
-    let mut decisions: Vec<Vec<u32>> = Vec::with_capacity(rows.len());
-    for runs in rows.iter().rev() {
-        let ladder = ladder(runs, most_steps(runs)?);
-        let width = usize::try_from(runs[0].size / unit).ok()?;
-        let (next, decision) = enter_row(&cheapest, &ladder, width);
-        cheapest = next;
-        decisions.push(decision);
-    }
-
-    let sum = cheapest[amounts]?;
-    let mut steps = vec![0; n_rows];
-    let mut left = amounts;
-    for (runs, decision) in rows.iter().zip(decisions.iter().rev()) {
-        let count = decision[left];
-        steps[runs[0].row] = i128::from(count);
-        left = left.saturating_sub(usize::try_from(runs[0].size / unit).ok()? * count as usize);
-    }
-    Some(Choice { sum, steps })
-}
-
-/// What 0, 1, 2 … steps of a row free and cost.
-fn ladder(runs: &[Run], most: usize) -> Vec<Sum> {
-    let mut ladder = vec![Sum::ZERO];
-    for run in runs {
-        for _ in 0..run.count {
-            if most < ladder.len() {
-                return ladder;
-            }
-            ladder.push(ladder[ladder.len() - 1].plus(run, 1));
-        }
-    }
-    ladder
-}
-
-/// One row more: the best sum for each amount to free, and the fewest steps of the row that reach it.
-fn enter_row(cheapest: &[Option<Sum>], ladder: &[Sum], width: usize) -> (Vec<Option<Sum>>, Vec<u32>) {
-    let rank = |sum: &Sum| (sum.harm, sum.trades, Reverse(sum.freed));
-    let best = |amount: usize| {
-        let mut best: Option<(Sum, u32)> = None;
-        for (count, taken) in (0_u32..).zip(ladder) {
-            let left = amount.saturating_sub(width.saturating_mul(count as usize));
-            let Some(rest) = cheapest[left] else { continue };
-            let sum = Sum {
-                freed: taken.freed + rest.freed,
-                harm: taken.harm + rest.harm,
-                trades: taken.trades + rest.trades,
-            };
-            if best.is_none_or(|(found, _)| rank(&sum) < rank(&found)) {
-                best = Some((sum, count));
-            }
-        }
-        best
-    };
-    (0..cheapest.len())
-        .map(|amount| best(amount).map_or((None, 0), |(sum, count)| (Some(sum), count)))
-        .unzip()
 }
 
 fn compare_products(a: (i128, i128), b: (i128, i128)) -> Ordering {

@@ -3,10 +3,13 @@
 //! The problem separates: but for the cash, every position may take the whole number of shares
 //! nearest its target. That list is its own proof of optimality. When it costs more than there is,
 //! some positions must step down, and finding the least harmful set of steps is a small covering
-//! problem (`cover`), solved to proven optimality.
+//! problem (`cover`), solved to proven optimality or, where that takes too long, to a known bound.
 //!
 //! Among optima: the fewest units traded, then the most cash left, then the most shares for the
-//! earlier lines. All limits count work, not time, so the same problem has the same answer anywhere.
+//! earlier lines. That preference is certain where there is cash for every position at its best, and
+//! where the search among equals ends within its limit. Beyond it the answer is still optimal, but
+//! another optimum may be preferable. All limits count work, not time, so the same problem has the
+//! same answer anywhere.
 
 use super::cover::{Cover, cover};
 use super::problem::{Problem, Row};
@@ -36,16 +39,19 @@ pub struct Answer {
 pub struct Limits {
     /// Nodes of the search for the least deviation.
     pub nodes: u64,
-    /// Nodes of the search for the preferred one among equals.
-    pub tie_nodes: u64,
-    /// Cells of the table, each visited once for every number of steps it may take.
+    /// Part-choices in each of two lists that are paired where that search gave up.
+    pub parts: u64,
+    /// Cells of the table that is tried where neither came within half a cent, each visited once for
+    /// every number of steps it may take.
     pub table_cells: u64,
+    /// Nodes of the search for the preferred one among proven optima.
+    pub tie_nodes: u64,
 }
 
 impl Default for Limits {
     /// About a tenth of a second at worst on a current core.
     fn default() -> Self {
-        Self { nodes: 2_000_000, tie_nodes: 100_000, table_cells: 20_000_000 }
+        Self { nodes: 100_000, parts: 65_536, table_cells: 10_000_000, tie_nodes: 50_000 }
     }
 }
 
@@ -75,7 +81,8 @@ fn own_bests(problem: &Problem) -> Result<Answer, Overspent> {
 fn step_down(problem: &Problem, Overspent(mut quantities): Overspent, limits: Limits) -> Answer {
     let deviation = problem.deviation(&quantities);
     let overspend = problem.cost(&quantities) - problem.budget();
-    let Cover { steps, lower_bound, method } = cover(problem.rows(), &quantities, overspend, limits);
+    let Cover { steps, lower_bound, method } =
+        cover(problem.rows(), &quantities, overspend, problem.half_a_cent(), limits);
     for (quantity, step) in quantities.iter_mut().zip(steps) {
         *quantity -= i64::try_from(step).expect("a row steps down to zero at most");
     }

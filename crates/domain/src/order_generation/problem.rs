@@ -139,6 +139,11 @@ impl Problem {
         self.budget
     }
 
+    /// In units, rounded down.
+    pub(super) fn half_a_cent(&self) -> i128 {
+        5 * power_of_ten(self.scale) / 1000
+    }
+
     /// Cash plus the value of everything held, exact.
     pub fn market_value(&self) -> Decimal {
         self.money(self.value)

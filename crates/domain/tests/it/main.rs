@@ -1,2 +1,7 @@
+#![expect(clippy::unwrap_used, reason = "Clippy sees no test in the helpers of one")]
+
 mod against_brute_force;
 mod classes;
+mod known_cases;
+mod metamorphic;
+mod refusals;

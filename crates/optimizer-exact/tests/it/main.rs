@@ -2,4 +2,7 @@ use std::time::Duration;
 
 use optimizer_exact::{Config, ExactOptimizer};
 
-port_contracts::optimizer!(ExactOptimizer::new(&Config { workers: 2, timeout: Duration::from_secs(30) }));
+port_contracts::optimizer!(async {
+    let optimizer = ExactOptimizer::new(&Config { workers: 2, timeout: Duration::from_mins(1) });
+    (optimizer, ())
+});

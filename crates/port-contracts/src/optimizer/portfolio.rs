@@ -42,7 +42,10 @@ impl Portfolio {
             1 => dice.decimal(100, 500_000, 2),
             _ => dice.decimal(1, 10_000, 4),
         };
-        let market = TinyMarket { value, decimals: [0, 2, 2, 4, 8][dice.face(5)], is_tight: !dice.one_in(4) };
+        let decimals = [0, 2, 2, 4, 8][dice.face(5)];
+        let is_coarse = dice.one_in(3);
+        let tick = if is_coarse { value / Decimal::ONE_HUNDRED } else { Decimal::new(1, decimals) };
+        let market = TinyMarket { value, tick, is_tight: !dice.one_in(4) };
         let n_wanted = 1 + dice.face(8);
         let most_steps = 190 / n_wanted as u64;
         let mut lines: Vec<Line> = (0..n_wanted)
@@ -92,13 +95,17 @@ impl Portfolio {
 
 struct TinyMarket {
     value: Decimal,
-    /// Of the prices.
-    decimals: u32,
+    /// Prices are multiples of it; a coarse one makes for many ties.
+    tick: Decimal,
     /// The targets rounded up cost more than there is.
     is_tight: bool,
 }
 
 impl TinyMarket {
+    fn price(&self, about: Decimal) -> Decimal {
+        (about / self.tick).round().max(Decimal::ONE) * self.tick
+    }
+
     fn wanted(&self, dice: &mut Dice, number: usize, target: Decimal) -> Line {
         let remainder = match dice.roll(if self.is_tight { 3 } else { 5 }) {
             0 => Decimal::new(5, 1),
@@ -107,8 +114,7 @@ impl TinyMarket {
             _ => Decimal::ZERO,
         };
         let shares = (Decimal::from(dice.roll(4)) + remainder).max(Decimal::new(3, 1));
-        let price = (self.value * target / shares).round_dp(self.decimals);
-        let price = price.max(Decimal::new(1, self.decimals));
+        let price = self.price(self.value * target / shares);
 
         // In tenths of a share.
         let (low, high) = match dice.roll(8) {
@@ -133,8 +139,7 @@ impl TinyMarket {
     }
 
     fn unwanted(&self, dice: &mut Dice, number: usize) -> Line {
-        let price = (self.value / Decimal::from(3 + dice.roll(100))).round_dp(self.decimals);
-        let price = price.max(Decimal::new(1, self.decimals));
+        let price = self.price(self.value / Decimal::from(3 + dice.roll(100)));
         let mut line = line(number, price, Decimal::ZERO, Decimal::ZERO, Decimal::ZERO);
         line.held = match dice.roll(3) {
             0 => Decimal::from(1 + dice.roll(5)),

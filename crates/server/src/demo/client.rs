@@ -9,7 +9,7 @@ pub(super) struct Client(reqwest::Client);
 
 impl Client {
     pub(super) fn new() -> anyhow::Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(120)).build()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(2)).build()?;
         Ok(Self(client))
     }
 

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::Context;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table, TableComponent};
 use domain::decimal;
 use rust_decimal::Decimal;
@@ -30,7 +30,7 @@ pub(super) fn write(
     writeln!(
         out,
         "Model {}: {} portfolios rebalanced in {} ms\n",
-        record["model_name"],
+        record["model_name"].as_str().unwrap_or_default(),
         records.len(),
         took.as_millis()
     )?;
@@ -60,7 +60,10 @@ fn write_portfolio(
 ) -> anyhow::Result<()> {
     let market_value = amount(&record["market_value"])?;
     let mut table = Table::new();
-    table.load_preset(UTF8_HORIZONTAL_ONLY).remove_style(TableComponent::HorizontalLines);
+    table.load_preset(NOTHING);
+    for line in [TableComponent::HeaderLines, TableComponent::MiddleHeaderIntersections] {
+        table.set_style(line, '─');
+    }
     table.set_header(["Security", "Price", "Target", "Before", "After", "Drift", "Held", "Trade", "Then"]);
     for position in positions(record)? {
         table.add_row(position_row(story, position, market_value)?);

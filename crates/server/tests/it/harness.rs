@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use rust_decimal::Decimal;
-use sandbox::{Config as SandboxConfig, Draws, Sandbox, Universe};
+use sandbox::{Config as SandboxConfig, Draws, PriceOverride, Sandbox, Universe};
 use serde_json::{Value, json};
 use server::config::{self, Config, Overrides};
 use server::service::Service;
@@ -69,7 +69,7 @@ impl TestServer {
 
     pub(crate) async fn start_on(sandbox: Sandbox, adjust: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
         let mut server = Self { sandbox, url: String::new(), client, folder, running: None };
         server.resume_with(adjust).await;
         server
@@ -146,6 +146,22 @@ impl TestServer {
         model["model_id"].as_str().unwrap().to_owned()
     }
 
+    /// Rebalances all portfolios of a model.
+    pub(crate) async fn rebalance_model(&self, model: &str) -> Reply {
+        self.post(&format!("/api/v1/model/{model}/rebalance"), &Value::Null).await
+    }
+
+    /// Rebalances one portfolio, to the newest model that it follows.
+    pub(crate) async fn rebalance_portfolio(&self, portfolio: &str) -> Reply {
+        self.post(&format!("/api/v1/portfolio/{portfolio}/rebalance"), &Value::Null).await
+    }
+
+    /// The kept record of a rebalance, by an element of its reply.
+    pub(crate) async fn record_of(&self, element: &Value) -> Value {
+        let id = element["rebalance_id"].as_str().unwrap();
+        self.get(&format!("/api/v1/rebalance/{id}")).await.expect(200)
+    }
+
     /// The id of a security of the sandbox.
     pub(crate) fn security(&self, ticker: &str) -> String {
         self.sandbox.security.id_of(ticker).unwrap()
@@ -170,14 +186,37 @@ pub(crate) fn position(security: &str, target: &str, low_drift: &str, high_drift
     json!({ "security_id": security, "target": target, "low_drift": low_drift, "high_drift": high_drift })
 }
 
+/// The exact decimal that a JSON number or string holds.
+#[track_caller]
+pub(crate) fn decimal(value: &Value) -> Decimal {
+    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    Decimal::from_str_exact(&text).unwrap()
+}
+
+/// Neighbours that know these tickers and prices alone.
+pub(crate) async fn sandbox_of(prices: &[(&str, Decimal)]) -> Sandbox {
+    let folder = tempfile::tempdir().unwrap();
+    let universe = universe(folder.path(), prices);
+    let config = SandboxConfig { universe, draws: Draws::Fixed, ..SandboxConfig::default() };
+    let sandbox = Sandbox::start(config).await.unwrap();
+    for (ticker, price) in prices {
+        // Exactly, where a draw would be cut to cents.
+        sandbox.pricing.set(ticker, PriceOverride::Exactly(*price));
+    }
+    sandbox
+}
+
 /// A universe of these tickers and prices, without deviation, in a folder of its own.
 pub(crate) fn universe(folder: &Path, prices: &[(&str, Decimal)]) -> Universe {
     let (securities, quotes) = (folder.join("securities.csv"), folder.join("prices.csv"));
-    let names: String = prices.iter().map(|(ticker, _)| format!("{ticker},{ticker} Inc.\n")).collect();
-    let rows: String =
-        prices.iter().map(|(ticker, price)| format!("2020-01-02,{ticker},{price},0\n")).collect();
-    std::fs::write(&securities, format!("ticker,description\n{names}")).unwrap();
-    std::fs::write(&quotes, format!("price_date,ticker,price,price_std\n{rows}")).unwrap();
+    let mut names = vec!["ticker,description".to_owned()];
+    let mut rows = vec!["price_date,ticker,price,price_std".to_owned()];
+    for (ticker, price) in prices {
+        names.push(format!("{ticker},{ticker} Inc."));
+        rows.push(format!("2020-01-02,{ticker},{price},0"));
+    }
+    std::fs::write(&securities, names.join("\n")).unwrap();
+    std::fs::write(&quotes, rows.join("\n")).unwrap();
     Universe::from_csv(&securities, &quotes, "2020-01-02".parse().unwrap()).unwrap()
 }
 

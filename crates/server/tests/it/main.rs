@@ -1,4 +1,17 @@
 //! Black-box tests: the real service over its real store, against the sandbox's neighbours, through HTTP.
 
+#![expect(clippy::unwrap_used, reason = "Clippy sees no test in the helpers of one")]
+
+mod concurrency;
+mod configuration;
+mod crash;
 mod harness;
+mod health;
+mod interface;
+mod mathematics;
 mod models;
+mod neighbours;
+mod problems;
+mod process;
+mod rebalance;
+mod rebalances;

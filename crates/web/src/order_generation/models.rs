@@ -41,7 +41,7 @@ pub(crate) struct ModelBody<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = ModelPositionDTO)]
 pub(crate) struct PositionBody {
-    /// 24 letters or digits.
+    /// 24 letters or digits; hexadecimal ones are answered in lower case.
     #[schema(example = "683b6b9620f302c879a5fef4", pattern = "^[A-Za-z0-9]{24}$")]
     security_id: String,
     /// Share of market value: 0 to 0.95 in steps of 0.005. Zero removes the position.
@@ -372,13 +372,13 @@ fn content(fields: &Fields<'_>) -> Option<ModelContent> {
 fn positions(fields: &Fields<'_>) -> Option<Positions> {
     let Some(node) = fields.optional("positions") else { return Some(Positions::default()) };
     let positions = node.list(|node| node.object(position))?;
-    let note = |broken: InvalidPositions| match broken {
+    let report = |broken: InvalidPositions| match broken {
         InvalidPositions::Duplicate { index, .. } => {
-            fields.wrong(&format!("positions/{index}/security_id"), &broken);
+            fields.wrong(&format!("positions/{index}"), &broken);
         }
         InvalidPositions::SumTooLarge(_) | InvalidPositions::TooMany(_) => fields.wrong("positions", &broken),
     };
-    Positions::new(positions).map_err(|broken| broken.into_iter().for_each(note)).ok()
+    Positions::new(positions).map_err(|broken| broken.into_iter().for_each(report)).ok()
 }
 
 fn position(fields: &Fields<'_>) -> Option<Position> {
@@ -397,9 +397,9 @@ fn position(fields: &Fields<'_>) -> Option<Position> {
 
 fn followers(fields: &Fields<'_>) -> Option<Followers> {
     let portfolios = fields.required("portfolios")?.list(|node| node.parse::<PortfolioId>())?;
-    let note = |broken: InvalidFollowers| match broken {
+    let report = |broken: InvalidFollowers| match broken {
         InvalidFollowers::Duplicate { index, .. } => fields.wrong(&format!("portfolios/{index}"), &broken),
         InvalidFollowers::None => fields.wrong("portfolios", &broken),
     };
-    Followers::new(portfolios).map_err(|broken| broken.into_iter().for_each(note)).ok()
+    Followers::new(portfolios).map_err(|broken| broken.into_iter().for_each(report)).ok()
 }

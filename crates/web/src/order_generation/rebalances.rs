@@ -113,10 +113,10 @@ pub(crate) struct PositionBody {
     #[schema(value_type = f64, example = 0.05)]
     low_drift: Number,
     /// Share of market value after the rebalance, to 18 significant digits.
-    #[schema(value_type = f64, example = 0.599410696695673396)]
+    #[schema(value_type = f64, example = 0.59941)]
     actual: Number,
     /// Actual over target, less one; zero when the target is.
-    #[schema(value_type = f64, example = -0.000982172173877667)]
+    #[schema(value_type = f64, example = -0.00098)]
     actual_drift: Number,
     /// No whole-unit trade could bring the position inside its band.
     outside_band: bool,

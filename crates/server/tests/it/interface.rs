@@ -1,0 +1,334 @@
+//! The description of the interface, and its page.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use reqwest::Method;
+use rust_decimal::Decimal;
+use serde_json::{Value, json};
+
+use crate::harness::{Reply, TestServer, position, reply};
+use crate::problems::RESOURCES;
+
+/// Other names of a described route, and the description itself.
+const NOT_DESCRIBED: [&str; 3] = ["/health/health", "/health", "/openapi.json"];
+
+async fn description(server: &TestServer) -> Value {
+    server.get("/openapi.json").await.expect(200)
+}
+
+fn resolved<'a>(description: &'a Value, schema: &'a Value) -> &'a Value {
+    match schema["$ref"].as_str() {
+        Some(reference) => {
+            let found = description.pointer(reference.trim_start_matches('#'));
+            resolved(description, found.unwrap_or_else(|| panic!("{reference} leads nowhere")))
+        }
+        None => schema,
+    }
+}
+
+/// One schema in place of those that hold together.
+fn merged(description: &Value, parts: &[Value]) -> Value {
+    let parts: Vec<&Value> = parts.iter().map(|part| resolved(description, part)).collect();
+    let required = parts.iter().filter_map(|part| part["required"].as_array()).flatten();
+    let members = parts.iter().filter_map(|part| part["properties"].as_object()).flatten();
+    json!({
+        "type": "object",
+        "required": required.collect::<Vec<_>>(),
+        "properties": members.collect::<BTreeMap<_, _>>(),
+    })
+}
+
+/// A value made of the examples of a schema alone.
+fn example(description: &Value, schema: &Value) -> Value {
+    let schema = resolved(description, schema);
+    if let Some(example) = schema.get("example") {
+        return example.clone();
+    }
+    match schema["type"].as_str() {
+        Some("array") => json!([example(description, &schema["items"])]),
+        Some("object") => {
+            let members = schema["properties"].as_object().unwrap();
+            members.iter().map(|(name, schema)| (name.clone(), example(description, schema))).collect()
+        }
+        _ => panic!("no example in {schema}"),
+    }
+}
+
+/// Every place where a value is not as its schema says.
+fn faults(description: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
+    let schema = resolved(description, schema);
+    if let Some(parts) = schema["allOf"].as_array() {
+        return faults(description, &merged(description, parts), value, place);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fits = |choice: &&Value| faults(description, choice, value, place).is_empty();
+        let how_many = choices.iter().filter(fits).count();
+        return if how_many == 1 { vec![] } else { vec![format!("{place} is {how_many} of {choices:?}")] };
+    }
+    let types: Vec<&str> = match &schema["type"] {
+        Value::String(one) => vec![one],
+        Value::Array(several) => several.iter().filter_map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => {
+            return vec![format!("{place} has no type in {schema}")];
+        }
+    };
+    let own = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_i64() && types.contains(&"integer") => "integer",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let mut found = Vec::new();
+    if !types.contains(&own) {
+        found.push(format!("{place} is {own}, not {types:?}"));
+    }
+    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+        found.push(format!("{place} is {value}, not of {}", schema["enum"]));
+    }
+    for (idx, element) in value.as_array().into_iter().flatten().enumerate() {
+        found.extend(faults(description, &schema["items"], element, &format!("{place}/{idx}")));
+    }
+    let Some(members) = value.as_object() else { return found };
+    let required = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    found.extend(
+        required.filter(|name| !members.contains_key(*name)).map(|name| format!("{place}/{name} is missing")),
+    );
+    for (name, member) in members {
+        let place = format!("{place}/{name}");
+        match schema["properties"].get(name) {
+            Some(schema) => found.extend(faults(description, schema, member, &place)),
+            None => found.push(format!("{place} is not described")),
+        }
+    }
+    found
+}
+
+/// The reply, once it is as the description has it for this operation and this status.
+#[track_caller]
+fn as_described(description: &Value, method: &str, path: &str, reply: Reply) -> Value {
+    let status = reply.status.as_u16().to_string();
+    let response = &description["paths"][path][method]["responses"][&status];
+    assert!(response.is_object(), "{method} {path} is not described to answer {status}: {}", reply.body);
+    let Some(content) = response.get("content") else {
+        assert_eq!(reply.body, Value::Null, "{method} {path} {status}");
+        return Value::Null;
+    };
+    let media_type = reply.headers["content-type"].to_str().unwrap();
+    let schema = &content[media_type]["schema"];
+    assert!(!schema.is_null(), "{method} {path} {status} is not described to be {media_type}");
+    assert_eq!(faults(description, schema, &reply.body, ""), [""; 0], "{method} {path} {status}");
+    reply.body
+}
+
+#[tokio::test]
+async fn the_description_names_every_route_and_method_that_is_served() {
+    let server = TestServer::start().await;
+
+    let reply = server.get("/openapi.json").await;
+
+    assert_eq!(reply.headers["content-type"], "application/json");
+    let description = reply.expect(200);
+    assert!(description["openapi"].as_str().unwrap().starts_with("3.1."));
+    assert_eq!(description["info"]["title"], "GlobeCo Order Generation Service");
+    assert_eq!(description["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let described: BTreeMap<&str, BTreeSet<String>> = description["paths"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(path, item)| {
+            (path.as_str(), item.as_object().unwrap().keys().map(|it| it.to_uppercase()).collect())
+        })
+        .collect();
+    let expected: BTreeMap<&str, BTreeSet<String>> = RESOURCES
+        .iter()
+        .filter(|(path, _)| !NOT_DESCRIBED.contains(path))
+        .map(|(path, methods)| (*path, methods.split(", ").map(str::to_owned).collect()))
+        .collect();
+    assert_eq!(described, expected);
+}
+
+#[tokio::test]
+async fn the_description_has_the_schemas_that_clients_are_made_of() {
+    let server = TestServer::start().await;
+
+    let description = description(&server).await;
+
+    let schemas = description["components"]["schemas"].as_object().unwrap();
+    for name in [
+        "ModelDTO",
+        "ModelPostDTO",
+        "ModelPutDTO",
+        "ModelPortfolioDTO",
+        "ModelPositionDTO",
+        "RebalanceDTO",
+        "TransactionDTO",
+        "DriftDTO",
+        "TransactionType",
+        "RebalanceResultDTO",
+        "RebalancePortfolioDTO",
+        "RebalancePositionDTO",
+        "PortfolioWithPositionsDTO",
+        "PositionDTO",
+        "RebalancesByPortfoliosRequestDTO",
+        "Problem",
+    ] {
+        assert!(schemas.contains_key(name), "{name}");
+    }
+    let operations: Vec<&Value> = description["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|item| item.as_object().unwrap().values())
+        .collect();
+    let ids: BTreeSet<&str> = operations.iter().map(|it| it["operationId"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), operations.len());
+    let tags: BTreeSet<&str> = operations.iter().map(|it| it["tags"][0].as_str().unwrap()).collect();
+    assert_eq!(tags, BTreeSet::from(["health", "models", "rebalance", "rebalances"]));
+}
+
+#[tokio::test]
+async fn every_reference_of_the_description_leads_somewhere() {
+    let server = TestServer::start().await;
+    let description = description(&server).await;
+
+    let mut left = vec![&description];
+    let mut references = 0;
+    while let Some(value) = left.pop() {
+        if value.get("$ref").is_some() {
+            assert!(resolved(&description, value).is_object());
+            references += 1;
+        }
+        left.extend(value.as_array().into_iter().flatten());
+        left.extend(value.as_object().into_iter().flat_map(|members| members.values()));
+    }
+
+    assert!(50 < references, "{references}");
+}
+
+#[tokio::test]
+async fn the_examples_of_bodies_are_accepted() {
+    let server = TestServer::start().await;
+    let description = description(&server).await;
+    let body_of = |method: &str, path: &str| {
+        let body =
+            &description["paths"][path][method]["requestBody"]["content"]["application/json"]["schema"];
+        assert!(body.is_object(), "{method} {path} has no body");
+        example(&description, body)
+    };
+
+    let created = server.post("/api/v1/models", &body_of("post", "/api/v1/models")).await.expect(201);
+    let model = format!("/api/v1/model/{}", created["model_id"].as_str().unwrap());
+    for (method, path, status) in [
+        ("put", "/api/v1/model/{model_id}", 200),
+        ("delete", "/api/v1/model/{model_id}/position", 200),
+        ("post", "/api/v1/model/{model_id}/position", 200),
+        ("put", "/api/v1/model/{model_id}/position", 200),
+        ("post", "/api/v1/model/{model_id}/portfolio", 200),
+        ("post", "/api/v1/rebalances/portfolios", 200),
+        // The example names the only portfolio of the model.
+        ("delete", "/api/v1/model/{model_id}/portfolio", 422),
+    ] {
+        let url = format!("{}{}", server.url, path.replace("/api/v1/model/{model_id}", &model));
+        let verb: Method = method.to_uppercase().parse().unwrap();
+        let reply = reply(server.client.request(verb, url).json(&body_of(method, path))).await;
+        assert_eq!(reply.status.as_u16(), status, "{method} {path}: {}", reply.body);
+    }
+}
+
+#[tokio::test]
+async fn replies_are_as_the_description_has_them() {
+    let server = TestServer::start().await;
+    let description = description(&server).await;
+    let described = |method, path, reply| as_described(&description, method, path, reply);
+    let (held, wanted) = (server.security("AAPL"), server.security("MSFT"));
+    server.sandbox.accounting.fund("p1", Decimal::from(100_000), &[(&held, Decimal::from(10))]);
+    // More debts than holdings: there is nothing to buy with.
+    server.sandbox.accounting.fund("p2", Decimal::from(-100_000), &[]);
+    let body = json!({
+        "name": "Balanced", "portfolios": ["p1", "p2"], "positions": [position(&wanted, "0.5", "0.05", "0.05")],
+    });
+
+    let models = "/api/v1/models";
+    let created = described("post", models, server.post(models, &body).await);
+    described("post", models, server.post(models, &body).await);
+    described("post", models, server.post(models, &json!({})).await);
+    described("get", models, server.get(models).await);
+    described("get", models, server.get("/api/v1/models?limit=x").await);
+
+    let model = "/api/v1/model/{model_id}";
+    let own = format!("/api/v1/model/{}", created["model_id"].as_str().unwrap());
+    described("get", model, server.get(&own).await);
+    described("get", model, server.get("/api/v1/model/x").await);
+    described("put", model, server.put(&own, &created).await);
+
+    let rebalance = "/api/v1/model/{model_id}/rebalance";
+    let done = server.post(&format!("{own}/rebalance"), &Value::Null).await;
+    let done = described("post", rebalance, done);
+    assert_eq!((&done[0]["status"], &done[1]["status"]), (&json!("REBALANCED"), &json!("FAILED")));
+    let single = "/api/v1/portfolio/{portfolio_id}/rebalance";
+    described("post", single, server.rebalance_portfolio("p1").await);
+    described("post", single, server.rebalance_portfolio("p2").await);
+    described("post", single, server.rebalance_portfolio("stranger").await);
+
+    let record = "/api/v1/rebalance/{rebalance_id}";
+    let kept = format!("/api/v1/rebalance/{}", done[0]["rebalance_id"].as_str().unwrap());
+    described("get", record, server.get(&kept).await);
+    let portfolios = "/api/v1/rebalance/{rebalance_id}/portfolios";
+    described("get", portfolios, server.get(&format!("{kept}/portfolios")).await);
+    let positions = "/api/v1/rebalance/{rebalance_id}/portfolio/{portfolio_id}/positions";
+    described("get", positions, server.get(&format!("{kept}/portfolio/p1/positions")).await);
+    described("get", positions, server.get(&format!("{kept}/portfolio/stranger/positions")).await);
+    described("get", "/api/v1/rebalances", server.get("/api/v1/rebalances").await);
+    let of_p1 = json!({ "portfolios": ["p1"] });
+    let containing = "/api/v1/rebalances/portfolios";
+    described("post", containing, server.post(containing, &of_p1).await);
+    described("delete", record, server.delete(&format!("{kept}?version=2")).await);
+    described("delete", record, server.delete(&format!("{kept}?version=1")).await);
+    described("delete", model, server.delete(&format!("{own}?version=1")).await);
+}
+
+#[tokio::test]
+async fn the_page_needs_nothing_from_outside() {
+    let server = TestServer::start().await;
+    // The client follows the redirect, as a browser does.
+    let page = server.client.get(format!("{}/docs", server.url)).send().await.unwrap();
+
+    assert_eq!(page.url().path(), "/docs/");
+    assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
+    let policy = page.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(policy.starts_with("default-src 'self';") && !policy.contains("http"), "{policy}");
+    let page = page.text().await.unwrap();
+    let links: Vec<&str> = page
+        .split_whitespace()
+        .filter_map(|word| word.strip_prefix("src=\"").or_else(|| word.strip_prefix("href=\"")))
+        .filter_map(|word| word.split('"').next())
+        .collect();
+    assert!(5 <= links.len(), "{links:?}");
+    for link in links {
+        assert!(!link.contains("//"), "{link}");
+        let asset = server.client.get(format!("{}/docs/{}", server.url, link.trim_start_matches("./")));
+        let asset = asset.send().await.unwrap();
+        assert_eq!(asset.status(), 200, "{link}");
+        assert!(!asset.bytes().await.unwrap().is_empty(), "{link}");
+    }
+    let start = reply(server.client.get(format!("{}/docs/swagger-initializer.js", server.url))).await;
+    let start = start.body.as_str().unwrap().to_owned();
+    assert!(start.contains("\"/openapi.json\"") && !start.contains("https://"), "{start}");
+}
+
+#[tokio::test]
+async fn replies_are_compressed_for_those_who_can_read_it() {
+    let server = TestServer::start().await;
+    let url = format!("{}/openapi.json", server.url);
+
+    let plain = server.client.get(&url).send().await.unwrap();
+    let compressed = server.client.get(&url).header("accept-encoding", "gzip").send().await.unwrap();
+
+    assert!(!plain.headers().contains_key("content-encoding"));
+    assert_eq!(compressed.headers()["content-encoding"], "gzip");
+    let (plain, compressed) = (plain.bytes().await.unwrap(), compressed.bytes().await.unwrap());
+    assert!(3 * compressed.len() < plain.len(), "{} {}", plain.len(), compressed.len());
+}

@@ -1,0 +1,481 @@
+//! Rebalancing while the neighbours are out, make no sense, or know nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use rust_decimal::Decimal;
+use rust_decimal_macros::dec;
+use sandbox::{Config as SandboxConfig, Draws, Failure, Faults, Malformed, PriceOverride, Sandbox};
+use serde_json::{Value, json};
+use server::config::{Config, HttpUrl};
+
+use crate::harness::{Reply, TestServer, decimal, position, reply, sandbox_of};
+
+const FIRST: &str = "683b6d88a29ee10e8b499643";
+const SECOND: &str = "683b6d88a29ee10e8b499644";
+const UNKNOWN_SECURITY: &str = "00000000000000000000000a";
+const NAMELESS: [Value; 2] = [Value::Null, Value::Null];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Neighbour {
+    Accounting,
+    Security,
+    Pricing,
+    Portfolio,
+}
+use Neighbour::{Accounting, Portfolio, Pricing, Security};
+
+/// Those without whom nothing can be rebalanced.
+const INDISPENSABLE: [Neighbour; 3] = [Accounting, Security, Pricing];
+
+impl Neighbour {
+    fn inject(self, sandbox: &Sandbox, faults: Faults) {
+        match self {
+            Accounting => sandbox.accounting.inject(faults),
+            Security => sandbox.security.inject(faults),
+            Pricing => sandbox.pricing.inject(faults),
+            Portfolio => sandbox.portfolio.inject(faults),
+        }
+    }
+
+    fn recover(self, sandbox: &Sandbox) {
+        self.inject(sandbox, Faults::default());
+    }
+
+    fn url(self, config: &mut Config) -> &mut HttpUrl {
+        match self {
+            Accounting => &mut config.neighbours.portfolio_accounting_url,
+            Security => &mut config.neighbours.security_url,
+            Pricing => &mut config.neighbours.pricing_url,
+            Portfolio => &mut config.neighbours.portfolio_url,
+        }
+    }
+}
+
+/// A model of two securities and its two portfolios, known to everyone. Nothing is remembered between calls.
+struct Desk {
+    server: TestServer,
+    model: String,
+}
+
+impl Desk {
+    async fn open(adjust: impl FnOnce(&mut Config)) -> Self {
+        let prices = [("A", dec!(100)), ("B", dec!(50)), ("C", dec!(10))];
+        let sandbox = sandbox_of(&prices).await;
+        let server = TestServer::start_on(sandbox, |config| {
+            remember_nothing(config);
+            adjust(config);
+        })
+        .await;
+        let positions = [
+            position(&server.security("A"), "0.50", "0.05", "0.05"),
+            position(&server.security("B"), "0.40", "0.05", "0.05"),
+        ];
+        for (portfolio, name) in [(FIRST, "First"), (SECOND, "Second")] {
+            server.sandbox.accounting.fund(portfolio, dec!(10000), &[]);
+            server.sandbox.portfolio.add(portfolio, name);
+        }
+        let model = server.create_model("Balanced", &positions, &[FIRST, SECOND]).await;
+        Self { server, model }
+    }
+
+    async fn rebalance_both_ways(&self) -> [Reply; 2] {
+        [self.server.rebalance_portfolio(FIRST).await, self.server.rebalance_model(&self.model).await]
+    }
+
+    async fn assert_nothing_kept(&self) {
+        assert_eq!(self.server.get("/api/v1/rebalances").await.expect(200), json!([]));
+        let model = self.server.get(&format!("/api/v1/model/{}", self.model)).await.expect(200);
+        assert_eq!(model["last_rebalance_date"], Value::Null);
+        assert_eq!(model["version"], 1);
+    }
+}
+
+fn remember_nothing(config: &mut Config) {
+    config.neighbours.ticker_ttl = Duration::ZERO;
+    config.neighbours.price_ttl = Duration::ZERO;
+    config.neighbours.name_ttl = Duration::ZERO;
+}
+
+fn nobody_listens_there(neighbour: Neighbour) -> impl FnOnce(&mut Config) {
+    let url = serde_json::from_value(json!("http://127.0.0.1:1")).unwrap();
+    move |config| *neighbour.url(config) = url
+}
+
+fn faults() -> Vec<Faults> {
+    let status = |code| Faults::always(Failure::status(code));
+    let malformed = |malformed| Faults::always(Failure::Malformed(malformed));
+    vec![
+        Faults::outage(),
+        Faults::always(Failure::LostAnswer),
+        status(500),
+        status(503),
+        status(429),
+        status(401),
+        malformed(Malformed::Truncated),
+        malformed(Malformed::WrongTypes),
+        malformed(Malformed::WrongContentType),
+    ]
+}
+
+#[track_caller]
+fn assert_unavailable(reply: Reply) {
+    let wait: u32 = reply.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap();
+    assert!(0 < wait);
+    let problem = reply.expect_problem(503, "external-service-unavailable");
+    assert_eq!(problem["detail"], "External service unavailable");
+}
+
+/// Rebalanced and traded, with or without the names of portfolios.
+#[track_caller]
+fn assert_rebalanced(body: &Value, names: &[Value]) {
+    let elements = body.as_array().map_or(std::slice::from_ref(body), Vec::as_slice);
+    for (element, name) in elements.iter().zip(names) {
+        assert_eq!(element["status"], "REBALANCED");
+        assert_eq!(element["transactions"].as_array().unwrap().len(), 2);
+        assert_eq!(element["portfolio_name"], *name);
+    }
+}
+
+#[tokio::test]
+async fn without_a_neighbour_it_needs_a_rebalance_fails_and_keeps_nothing() {
+    let desk = Desk::open(|_| {}).await;
+
+    for neighbour in INDISPENSABLE {
+        for faults in faults() {
+            neighbour.inject(&desk.server.sandbox, faults.clone());
+            for reply in desk.rebalance_both_ways().await {
+                assert_eq!(reply.status, 503, "{neighbour:?} {faults:?}: {:#}", reply.body);
+                assert_unavailable(reply);
+            }
+        }
+        neighbour.recover(&desk.server.sandbox);
+    }
+
+    desk.assert_nothing_kept().await;
+    for reply in desk.rebalance_both_ways().await {
+        assert_rebalanced(&reply.expect(200), &[json!("First"), json!("Second")]);
+    }
+}
+
+#[tokio::test]
+async fn each_recovery_is_noticed_by_the_next_call() {
+    let desk = Desk::open(|_| {}).await;
+
+    for neighbour in INDISPENSABLE {
+        neighbour.inject(&desk.server.sandbox, Faults::outage());
+        desk.server.rebalance_model(&desk.model).await.expect(503);
+
+        neighbour.recover(&desk.server.sandbox);
+
+        desk.server.rebalance_model(&desk.model).await.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn where_nobody_listens_a_rebalance_fails_and_keeps_nothing() {
+    for neighbour in INDISPENSABLE {
+        let desk = Desk::open(nobody_listens_there(neighbour)).await;
+
+        for reply in desk.rebalance_both_ways().await {
+            assert_unavailable(reply);
+        }
+
+        desk.assert_nothing_kept().await;
+    }
+}
+
+#[tokio::test]
+async fn a_neighbour_slower_than_the_timeout_is_out() {
+    let desk = Desk::open(|config| {
+        config.neighbours.timeout = Duration::from_millis(150);
+        config.neighbours.attempts = 2.try_into().unwrap();
+    })
+    .await;
+
+    for neighbour in INDISPENSABLE {
+        neighbour.inject(&desk.server.sandbox, Faults::latency(Duration::from_secs(5)));
+        for reply in desk.rebalance_both_ways().await {
+            assert_unavailable(reply);
+        }
+        neighbour.recover(&desk.server.sandbox);
+    }
+
+    desk.assert_nothing_kept().await;
+}
+
+#[tokio::test]
+async fn without_the_portfolio_service_only_names_are_missing() {
+    let desk = Desk::open(|_| {}).await;
+    for faults in faults() {
+        desk.server.sandbox.portfolio.inject(faults);
+        for reply in desk.rebalance_both_ways().await {
+            assert_rebalanced(&reply.expect(200), &NAMELESS);
+        }
+    }
+    desk.server.sandbox.portfolio.recover();
+    for reply in desk.rebalance_both_ways().await {
+        assert_rebalanced(&reply.expect(200), &[json!("First"), json!("Second")]);
+    }
+
+    let desk = Desk::open(nobody_listens_there(Portfolio)).await;
+    for reply in desk.rebalance_both_ways().await {
+        assert_rebalanced(&reply.expect(200), &NAMELESS);
+    }
+}
+
+#[tokio::test]
+async fn a_slow_portfolio_service_is_not_waited_for() {
+    let desk = Desk::open(|config| config.neighbours.name_timeout = Duration::from_millis(150)).await;
+    desk.server.sandbox.portfolio.inject(Faults::latency(Duration::from_mins(1)));
+
+    for reply in desk.rebalance_both_ways().await {
+        assert_rebalanced(&reply.expect(200), &NAMELESS);
+    }
+}
+
+#[tokio::test]
+async fn calls_that_sometimes_fail_make_whole_rebalances_or_none() {
+    const N_ROUNDS: usize = 30;
+    let desk = Desk::open(|config| config.neighbours.first_backoff = Duration::from_millis(1)).await;
+    for neighbour in INDISPENSABLE {
+        neighbour.inject(&desk.server.sandbox, Faults::sometimes(0.5, Failure::status(503)));
+    }
+
+    let mut n_rebalanced = 0;
+    for _ in 0..N_ROUNDS {
+        let reply = desk.server.rebalance_model(&desk.model).await;
+        if reply.status == 200 {
+            assert_rebalanced(&reply.body, &[json!("First"), json!("Second")]);
+            n_rebalanced += 1;
+        } else {
+            assert_unavailable(reply);
+        }
+    }
+
+    assert!((1..N_ROUNDS).contains(&n_rebalanced), "{n_rebalanced} of {N_ROUNDS} went well");
+    let list = desk.server.get("/api/v1/rebalances?limit=100").await.expect(200);
+    let kept = list.as_array().unwrap();
+    assert_eq!(kept.len(), n_rebalanced);
+    for record in kept {
+        assert_eq!(record["number_of_portfolios"], 2);
+        assert_eq!(record["failures"], json!([]));
+        for portfolio in record["portfolios"].as_array().unwrap() {
+            assert_eq!(portfolio["positions"].as_array().unwrap().len(), 2);
+        }
+    }
+}
+
+/// What the Pricing Service may say when it has no price that anything can be bought at.
+fn no_prices() -> [PriceOverride; 5] {
+    [
+        PriceOverride::Missing,
+        PriceOverride::Exactly(dec!(0)),
+        PriceOverride::Exactly(dec!(-12.5)),
+        PriceOverride::Text("NaN".to_owned()),
+        PriceOverride::Text("Infinity".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn a_security_of_the_model_without_a_price_is_named_and_nothing_is_kept() {
+    let desk = Desk::open(|_| {}).await;
+    let expected = format!("security {} has no price", desk.server.security("B"));
+
+    for price in no_prices() {
+        desk.server.sandbox.pricing.set("B", price.clone());
+        for reply in desk.rebalance_both_ways().await {
+            let problem = reply.expect_problem(422, "security-not-priced");
+            assert_eq!(problem["detail"], expected, "{price:?}");
+        }
+    }
+
+    desk.assert_nothing_kept().await;
+    desk.server.sandbox.pricing.set("B", PriceOverride::Exactly(dec!(50)));
+    for reply in desk.rebalance_both_ways().await {
+        reply.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_price_that_is_no_number_is_an_outage() {
+    let desk = Desk::open(|_| {}).await;
+    desk.server.sandbox.pricing.set("B", PriceOverride::Text("about fifty".to_owned()));
+
+    for reply in desk.rebalance_both_ways().await {
+        assert_unavailable(reply);
+    }
+
+    desk.assert_nothing_kept().await;
+}
+
+#[tokio::test]
+async fn a_security_of_the_model_without_a_ticker_is_named() {
+    // The Security Service answers for the second as if it had broken down: no id of its own looks so.
+    for security in [UNKNOWN_SECURITY, "STOCK1234567890123456789"] {
+        let desk = Desk::open(|_| {}).await;
+        let positions = [position(security, "0.50", "0.05", "0.05")];
+        let model = desk.server.create_model("Unlisted", &positions, &[FIRST]).await;
+
+        let single = desk.server.rebalance_portfolio(FIRST).await;
+        let whole = desk.server.rebalance_model(&model).await;
+
+        for reply in [single, whole] {
+            let problem = reply.expect_problem(422, "security-not-priced");
+            assert_eq!(problem["detail"], format!("security {security} has no price"));
+        }
+        desk.assert_nothing_kept().await;
+    }
+}
+
+#[tokio::test]
+async fn one_security_in_two_spellings_is_one_security() {
+    let desk = Desk::open(|_| {}).await;
+    let a = desk.server.security("A");
+    let model = desk
+        .server
+        .create_model("Shouting", &[position(&a.to_uppercase(), "0.50", "0.05", "0.05")], &[FIRST])
+        .await;
+    desk.server.sandbox.accounting.fund(FIRST, dec!(0), &[(&a, dec!(100))]);
+
+    let body = desk.server.rebalance_model(&model).await.expect(200);
+
+    assert_eq!(body[0]["transactions"].as_array().unwrap().len(), 1);
+    assert_eq!(body[0]["transactions"][0]["transaction_type"], "SELL");
+    assert_eq!(body[0]["transactions"][0]["quantity"], 50);
+}
+
+#[tokio::test]
+async fn a_holding_without_a_price_fails_its_portfolio_alone() {
+    let desk = Desk::open(|_| {}).await;
+    let c = desk.server.security("C");
+    let unlisted = (UNKNOWN_SECURITY, PriceOverride::Missing);
+
+    for (security, price) in no_prices().map(|price| (c.as_str(), price)).into_iter().chain([unlisted]) {
+        desk.server.sandbox.accounting.fund(FIRST, dec!(10000), &[(security, dec!(3))]);
+        desk.server.sandbox.pricing.set("C", price);
+
+        let [single, whole] = desk.rebalance_both_ways().await;
+
+        let expected = format!("security {security} has no price");
+        let problem = single.expect_problem(422, "security-not-priced");
+        assert_eq!(problem["detail"], expected);
+        let body = whole.expect(200);
+        assert_eq!(body[0]["status"], "FAILED");
+        assert_eq!(body[0]["error"], json!({ "code": "security-not-priced", "detail": expected }));
+        assert_eq!((&body[0]["transactions"], &body[0]["drifts"]), (&json!([]), &json!([])));
+        assert_rebalanced(&body[1], &[json!("Second")]);
+        let record = desk.server.record_of(&body[0]).await;
+        assert_eq!(record["number_of_portfolios"], 1);
+        assert_eq!(record["failures"][0]["portfolio_id"], FIRST);
+    }
+}
+
+#[tokio::test]
+async fn all_portfolios_of_a_rebalance_see_the_same_prices_each_asked_for_once() {
+    const N_SECURITIES: usize = 20;
+    let sandbox = SandboxConfig { draws: Draws::Random, ..SandboxConfig::default() };
+    let server = TestServer::start_on(Sandbox::start(sandbox).await.unwrap(), remember_nothing).await;
+    let universe = server.sandbox.universe().securities();
+    let tickers: Vec<String> =
+        universe[..N_SECURITIES + 2].iter().map(|security| security.ticker.clone()).collect();
+    let securities: Vec<String> = tickers.iter().map(|ticker| server.security(ticker)).collect();
+    let (wanted, others) = securities.split_at(N_SECURITIES);
+    let portfolios: Vec<String> = (0..10).map(|idx| format!("{idx:024}")).collect();
+    for (idx, portfolio) in portfolios.iter().enumerate() {
+        let held = [&wanted[idx], &wanted[idx + 5], &others[idx % 2]];
+        let holdings = held.map(|security| (security.as_str(), Decimal::from(10 + idx)));
+        server.sandbox.accounting.fund(portfolio, dec!(1000000), &holdings);
+    }
+    let positions: Vec<Value> =
+        wanted.iter().map(|security| position(security, "0.045", "0.02", "0.02")).collect();
+    let followers: Vec<&str> = portfolios.iter().map(String::as_str).collect();
+    let model = server.create_model("Broad", &positions, &followers).await;
+
+    let mut snapshots = Vec::new();
+    for n_rebalances in 1..=2 {
+        let body = server.rebalance_model(&model).await.expect(200);
+
+        for (ticker, security) in tickers.iter().zip(&securities) {
+            assert_eq!(server.sandbox.pricing.calls_to(&format!("/api/v1/price/{ticker}")), n_rebalances);
+            assert_eq!(
+                server.sandbox.security.calls_to(&format!("/api/v1/security/{security}")),
+                n_rebalances
+            );
+        }
+        for portfolio in &portfolios {
+            let summary = format!("/api/v1/portfolios/{portfolio}/summary");
+            assert_eq!(server.sandbox.accounting.calls_to(&summary), n_rebalances);
+            let name = format!("/api/v1/portfolio/{portfolio}");
+            assert_eq!(server.sandbox.portfolio.calls_to(&name), n_rebalances);
+        }
+        let record = server.record_of(&body[0]).await;
+        assert_eq!(record["number_of_portfolios"], 10);
+        snapshots.push(prices_of(&record));
+    }
+    assert_eq!(snapshots[0].len(), N_SECURITIES + 2);
+    assert_ne!(snapshots[0], snapshots[1]);
+}
+
+/// The price of every security in a record; panics where two portfolios were given different ones.
+fn prices_of(record: &Value) -> BTreeMap<String, Decimal> {
+    let mut prices = BTreeMap::new();
+    for portfolio in record["portfolios"].as_array().unwrap() {
+        for row in portfolio["positions"].as_array().unwrap() {
+            let security = row["security_id"].as_str().unwrap().to_owned();
+            let price = decimal(&row["price"]);
+            let first = *prices.entry(security).or_insert(price);
+            assert_eq!(first, price, "{row:#}");
+        }
+    }
+    prices
+}
+
+#[tokio::test]
+async fn tickers_prices_and_names_are_remembered_as_long_as_configured() {
+    let desk = Desk::open(|config| {
+        let minute = Duration::from_mins(1);
+        config.neighbours.ticker_ttl = minute;
+        config.neighbours.price_ttl = minute;
+        config.neighbours.name_ttl = minute;
+    })
+    .await;
+
+    for n_rebalances in 1..=3 {
+        desk.server.rebalance_model(&desk.model).await.expect(200);
+
+        let sandbox = &desk.server.sandbox;
+        let security = format!("/api/v1/security/{}", desk.server.security("A"));
+        assert_eq!(sandbox.security.calls_to(&security), 1);
+        assert_eq!(sandbox.pricing.calls_to("/api/v1/price/A"), 1);
+        assert_eq!(sandbox.portfolio.calls_to(&format!("/api/v1/portfolio/{FIRST}")), 1);
+        let summary = format!("/api/v1/portfolios/{FIRST}/summary");
+        assert_eq!(sandbox.accounting.calls_to(&summary), n_rebalances);
+    }
+}
+
+#[tokio::test]
+async fn the_correlation_id_of_a_request_reaches_every_neighbour() {
+    let desk = Desk::open(|_| {}).await;
+    let rebalance = async |id: &str| {
+        let url = format!("{}/api/v1/model/{}/rebalance", desk.server.url, desk.model);
+        let answer = reply(desk.server.client.post(url).header("X-Correlation-ID", id)).await;
+        assert_eq!(answer.headers["x-correlation-id"], id);
+        answer.expect(200);
+    };
+
+    tokio::join!(rebalance("desk-7:first"), rebalance("desk-7:second"));
+
+    let sandbox = &desk.server.sandbox;
+    for ids in [
+        sandbox.accounting.correlation_ids(),
+        sandbox.security.correlation_ids(),
+        sandbox.pricing.correlation_ids(),
+        sandbox.portfolio.correlation_ids(),
+    ] {
+        let mut ids = ids;
+        ids.sort();
+        assert_eq!(ids, ["desk-7:first", "desk-7:first", "desk-7:second", "desk-7:second"]);
+    }
+}

@@ -1,0 +1,92 @@
+//! The binary itself, as an operator starts it.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// How often an ending process is looked at, 10 milliseconds apart, before the test gives up.
+const PATIENCE: usize = 3000;
+
+/// `globeco serve order-generation`, in a folder, with nothing in its environment but what is given here.
+pub(crate) fn serve(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_globeco"));
+    command.args(["serve", "order-generation"]).args(arguments);
+    command.current_dir(folder).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+}
+
+/// A service that listens. Killed when dropped.
+pub(crate) struct Process {
+    command: Command,
+    child: Child,
+    pub(crate) url: String,
+}
+
+impl Process {
+    /// Waits for the line of the log that says where the service listens.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap());
+        let line = (&mut lines).lines().map(Result::unwrap).find_map(|line| {
+            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
+            (line["message"] == "order generation is listening").then_some(line)
+        });
+        // A full pipe would hold the service up.
+        thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
+
+        let line = line.unwrap_or_else(|| panic!("{command:?} does not listen"));
+        let url = format!("http://{}", line["address"].as_str().unwrap());
+        Self { command, child, url }
+    }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends a signal such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()]);
+        assert!(shell.status().unwrap().success());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        ended(&mut self.child, &self.command).await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// What a process that refuses to start says on standard error.
+pub(crate) async fn refusal(mut command: Command) -> String {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = ended(&mut child, &command).await;
+    assert!(status.code().is_some_and(|code| code != 0), "{command:?}: {status}");
+    let mut said = String::new();
+    child.stderr.take().as_mut().map(|stderr: &mut ChildStderr| stderr.read_to_string(&mut said));
+    said
+}
+
+async fn ended(child: &mut Child, command: &Command) -> ExitStatus {
+    for _ in 0..PATIENCE {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    child.kill().unwrap();
+    panic!("{command:?} goes on");
+}
