@@ -78,8 +78,11 @@ pub async fn serve(
         lifetime.draining.store(true, Ordering::Relaxed);
         handle.stop(true).await;
     };
-    let (outcome, ()) = futures_util::future::join(server, stop).await;
-    outcome
+    tokio::pin!(server);
+    tokio::select! {
+        outcome = &mut server => outcome,
+        () = stop => server.await,
+    }
 }
 
 fn cors(origins: &[String]) -> Cors {
