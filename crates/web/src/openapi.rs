@@ -4,7 +4,7 @@ use actix_web::http::Method;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::RefOr;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::Config;
 
@@ -68,25 +68,49 @@ pub(crate) fn routes(settings: &Settings) -> impl FnOnce(&mut ServiceConfig) + u
     }
 }
 
-/// Gives problems the media type that they have on the wire.
+/// Adds the problems that any route of the API can have, and those of its parameters and its body, to
+/// the particular ones that its handler describes; and gives all of them their form.
 struct Problems;
 
 impl Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let operations = document
-            .paths
-            .paths
-            .values_mut()
-            .flat_map(|path| [&mut path.get, &mut path.put, &mut path.post, &mut path.delete])
-            .flatten();
-        for (status, response) in operations.flat_map(|operation| &mut operation.responses.responses) {
-            let RefOr::T(response) = response else { continue };
-            if status.starts_with(['4', '5'])
-                && let Some(content) = response.content.shift_remove("application/json")
-            {
-                response.content.insert("application/problem+json".to_owned(), content);
+        let of_the_api = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
+        for (path, item) in of_the_api {
+            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
+            for operation in operations.into_iter().flatten() {
+                let has_body = operation.request_body.is_some();
+                let responses = &mut operation.responses.responses;
+                for (status, description) in general_problems(path.contains('{'), has_body) {
+                    let response = || ResponseBuilder::new().description(description).build().into();
+                    responses.entry(status.to_owned()).or_insert_with(response);
+                }
+                responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5'])).for_each(give_form);
             }
         }
+    }
+}
+
+fn general_problems(
+    names_something: bool,
+    has_body: bool,
+) -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        ("400", "The request cannot be read", true),
+        ("404", "There is no such thing", names_something),
+        ("413", "The body is too large", has_body),
+        ("415", "The body is not JSON", has_body),
+        ("422", "The request breaks a rule; `errors` lists everything wrong with a body", has_body),
+        ("503", "The store or a neighbour is out; `Retry-After` says when to try again", true),
+    ]
+    .into_iter()
+    .filter_map(|(status, description, applies)| applies.then_some((status, description)))
+}
+
+fn give_form((_, response): (&String, &mut RefOr<Response>)) {
+    if let RefOr::T(response) = response {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        response.content = [("application/problem+json".to_owned(), content.into())].into_iter().collect();
     }
 }
 

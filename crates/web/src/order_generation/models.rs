@@ -14,7 +14,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::body::{Body, Fields, Node};
 use crate::paging::{page, sort_keys};
 use crate::parameters::Parameters;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 use crate::scalar::instant;
 
 /// A model.
@@ -149,7 +149,9 @@ pub(crate) struct ModelsQuery {
 /// All models, the newest created first unless told otherwise.
 #[utoipa::path(
     get, path = "/api/v1/models", tag = "models", operation_id = "list_models", params(ModelsQuery),
-    responses((status = 200, body = [ModelBody]), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)),
+    responses(
+        (status = 200, description = "The models", body = [ModelBody]),
+    ),
 )]
 pub(super) async fn list(
     app: Data<OrderGeneration>,
@@ -179,9 +181,8 @@ fn model_order(parameters: &Parameters) -> Result<Vec<(ModelKey, Direction)>, Pr
 #[utoipa::path(
     post, path = "/api/v1/models", tag = "models", operation_id = "create_model", request_body = NewModelBody,
     responses(
-        (status = 201, body = ModelBody), (status = 400, body = ProblemBody), (status = 409, body = ProblemBody),
-        (status = 413, body = ProblemBody), (status = 415, body = ProblemBody), (status = 422, body = ProblemBody),
-        (status = 503, body = ProblemBody),
+        (status = 201, description = "The new model", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn create(app: Data<OrderGeneration>, body: Body) -> Result<HttpResponse, Problem> {
@@ -195,8 +196,7 @@ pub(super) async fn create(app: Data<OrderGeneration>, body: Body) -> Result<Htt
 #[utoipa::path(
     get, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "get_model", params(("model_id" = String, Path)),
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
     ),
 )]
 pub(super) async fn find(
@@ -212,9 +212,8 @@ pub(super) async fn find(
     put, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "replace_model",
     params(("model_id" = String, Path)), request_body = ReplacedModelBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn replace(
@@ -246,8 +245,8 @@ pub(crate) struct VersionQuery {
     delete, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "delete_model",
     params(("model_id" = String, Path), VersionQuery),
     responses(
-        (status = 204), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 204, description = "Deleted"),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn delete(
@@ -264,9 +263,8 @@ pub(super) async fn delete(
     post, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "add_position",
     params(("model_id" = String, Path)), request_body = PositionBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn add_position(
@@ -283,9 +281,8 @@ pub(super) async fn add_position(
     put, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "replace_position",
     params(("model_id" = String, Path)), request_body = PositionBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn replace_position(
@@ -302,9 +299,8 @@ pub(super) async fn replace_position(
     delete, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "remove_position",
     params(("model_id" = String, Path)), request_body = PositionBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn remove_position(
@@ -321,9 +317,8 @@ pub(super) async fn remove_position(
     post, path = "/api/v1/model/{model_id}/portfolio", tag = "models", operation_id = "add_portfolios",
     params(("model_id" = String, Path)), request_body = PortfoliosBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn add_portfolios(
@@ -340,9 +335,8 @@ pub(super) async fn add_portfolios(
     delete, path = "/api/v1/model/{model_id}/portfolio", tag = "models", operation_id = "remove_portfolios",
     params(("model_id" = String, Path)), request_body = PortfoliosBody,
     responses(
-        (status = 200, body = ModelBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 413, body = ProblemBody), (status = 415, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The model as it now is", body = ModelBody),
+        (status = 409, description = "It conflicts with what is stored"),
     ),
 )]
 pub(super) async fn remove_portfolios(

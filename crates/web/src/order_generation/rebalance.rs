@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::parameters::Parameters;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 use crate::scalar::{as_text, civil};
 
 /// What a rebalance did to one portfolio.
@@ -235,9 +235,7 @@ fn drifts(rebalanced: &PortfolioRebalance) -> Vec<DriftBody> {
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
     params(("model_id" = String, Path)),
     responses(
-        (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]),
-        (status = 400, body = ProblemBody), (status = 404, body = ProblemBody), (status = 422, body = ProblemBody),
-        (status = 503, body = ProblemBody),
+        (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]), (status = 422, description = "It cannot be rebalanced; `code` says why"),
     ),
 )]
 pub(super) async fn model(
@@ -262,8 +260,8 @@ pub(crate) struct ModelQuery {
     post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
     params(("portfolio_id" = String, Path), ModelQuery),
     responses(
-        (status = 200, body = OutcomeBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, body = OutcomeBody),
+        (status = 422, description = "It cannot be rebalanced; `code` says why"),
     ),
 )]
 pub(super) async fn portfolio(
