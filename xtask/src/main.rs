@@ -1,5 +1,6 @@
 //! Commands for those who work on this repository: `cargo xtask <command>`.
 
+mod mongod;
 mod test;
 mod tidy;
 
@@ -13,6 +14,10 @@ usage: cargo xtask <command>
 
   test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
                          the arguments go to `cargo test`, whose output is then shown whole
+  mongod install         the MongoDB server of the tests, into the target directory
+  mongod start [--replica-set] [--port N]
+                         runs it on this machine, on a free port unless one is given; prints its URL
+  mongod stop            all that were started
   tidy                   the rules of this repository that no compiler checks
   help                   this text
 ";
@@ -27,6 +32,9 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         ["test"] => test::run(&[]),
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
+        ["mongod", "install"] => mongod::install(),
+        ["mongod", "start", arguments @ ..] => mongod::start(arguments),
+        ["mongod", "stop"] => mongod::stop(),
         ["tidy"] => tidy::run(),
         _ => {
             say(&format!("`{}` is no command\n\n{USAGE}", words.join(" ")));

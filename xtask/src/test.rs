@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
+use crate::mongod::{self, Kind, Running};
 use crate::{cargo, say, tidy};
 
 pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
@@ -27,6 +28,8 @@ pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
 enum Step {
     Cargo(Command),
     Tidy,
+    /// `cargo test`, with the servers that the tests ask for.
+    Test(Command),
 }
 
 fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
@@ -45,7 +48,7 @@ fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
         ("clippy", Step::Cargo(clippy)),
         ("tidy", Step::Tidy),
         ("doc", Step::Cargo(doc)),
-        ("test", Step::Cargo(test)),
+        ("test", Step::Test(test)),
     ]
 }
 
@@ -53,11 +56,7 @@ impl Step {
     /// The exit code.
     fn run(self) -> Result<u8> {
         match self {
-            Self::Cargo(mut command) => {
-                let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
-                // A signal leaves no code, and Windows has codes that do not fit.
-                Ok(status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)))
-            }
+            Self::Cargo(command) => exit_code(command),
             Self::Tidy => {
                 let faults = tidy::faults(&crate::root())?;
                 for fault in &faults {
@@ -65,6 +64,48 @@ impl Step {
                 }
                 Ok(u8::from(!faults.is_empty()))
             }
+            Self::Test(mut command) => {
+                let _servers = servers(&mut command)?;
+                exit_code(command)
+            }
+        }
+    }
+}
+
+fn exit_code(mut command: Command) -> Result<u8> {
+    let status = command.status().with_context(|| format!("cannot run {command:?}"))?;
+    // A signal leaves no code, and Windows has codes that do not fit.
+    Ok(status.code().map_or(1, |code| u8::try_from(code).unwrap_or(1)))
+}
+
+/// The variables that name a MongoDB of each kind to the tests.
+const STANDALONE_URL: &str = "TEST_MONGODB_STANDALONE_URL";
+const REPLICA_URL: &str = "TEST_MONGODB_REPLICA_URL";
+
+/// Names the stores' servers to the tests: the one of `TEST_MONGODB_URL`, or else our own, which run
+/// until they are dropped.
+fn servers(command: &mut Command) -> Result<Vec<Running>> {
+    if let Some(url) = std::env::var_os("TEST_MONGODB_URL") {
+        command.env(STANDALONE_URL, &url).env(REPLICA_URL, &url);
+        return Ok(Vec::new());
+    }
+    let started = mongod::program().and_then(|program| {
+        let standalone = Running::start(&program, Kind::Standalone)?;
+        let replica_set = Running::start(&program, Kind::ReplicaSet)?;
+        Ok((program, standalone, replica_set))
+    });
+    match started {
+        Ok((program, standalone, replica_set)) => {
+            command.env(STANDALONE_URL, &standalone.url).env(REPLICA_URL, &replica_set.url);
+            command.env("TEST_MONGOD", program);
+            Ok(vec![standalone, replica_set])
+        }
+        Err(error) if std::env::var_os("CI").is_some() => {
+            Err(error.context("there is no MongoDB to test with"))
+        }
+        Err(error) => {
+            say(&format!("── the tests on MongoDB are left out: {error:#}\n"));
+            Ok(Vec::new())
         }
     }
 }

@@ -11,7 +11,8 @@ use domain::order_generation::model::{Followers, Model, ModelName};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::position::{Band, Position, Positions};
 use domain::order_generation::rebalance::{
-    FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalancedPosition, Trade,
+    FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalanceHeader,
+    RebalancedPosition, Trade,
 };
 use domain::version::Version;
 use rust_decimal::Decimal;
@@ -81,16 +82,16 @@ pub fn model(n: u64, name: &str) -> Model {
 
 /// A rebalance of `names` to model `n`, dated and created in minute 0.
 pub fn rebalance(n: u64, names: &[&str]) -> Rebalance {
-    Rebalance {
+    let header = RebalanceHeader {
         id: rebalance_id(n),
         model: model_id(n),
         model_name: ModelName::new("balanced").unwrap(),
         date: minute(0),
-        portfolios: names.iter().map(|name| rebalanced(name)).collect(),
         failed: Vec::new(),
         version: Version::FIRST,
         created_at: minute(0),
-    }
+    };
+    Rebalance { header, portfolios: names.iter().map(|name| rebalanced(name)).collect() }
 }
 
 pub fn rebalanced(name: &str) -> PortfolioRebalance {

@@ -2,7 +2,9 @@
 
 use std::cmp::Reverse;
 
-use application::order_generation::ports::{Direction, ModelRepository, RebalanceKey, RebalanceRepository};
+use application::order_generation::ports::{
+    Direction, ModelRepository, OpenRebalance, RebalanceKey, RebalanceRepository,
+};
 use application::repository::Error;
 use domain::identifier::RebalanceId;
 use domain::order_generation::model::{Model, ModelName};
@@ -12,6 +14,7 @@ use domain::order_generation::rebalance::{
 };
 use domain::version::Version;
 use futures_util::future::join_all;
+use futures_util::stream::StreamExt;
 use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
 
@@ -33,6 +36,9 @@ macro_rules! rebalance_repository {
             failed_portfolios_are_kept_in_order(rebalances),
             names_may_be_of_any_script(rebalances),
             three_hundred_portfolios_keep_their_order(rebalances),
+            the_number_of_portfolios_is_known_before_they_are_read(rebalances),
+            portfolios_are_read_in_order_one_after_another(rebalances),
+            a_rebalance_closed_half_read_leaves_the_store_as_it_was(rebalances),
             an_unknown_rebalance_is_not_found(rebalances),
             a_taken_id_is_refused_and_nothing_stored(rebalances, models),
             a_record_moves_the_date_of_its_model_only_forward(rebalances, models),
@@ -63,13 +69,13 @@ macro_rules! rebalance_repository {
 
 pub async fn a_rebalance_is_found_as_it_was_recorded(rebalances: &dyn RebalanceRepository) {
     let mut given = rebalance(0xabc_def0_1234, &["p3", "p1", "p2"]);
-    given.date = minute(7);
-    given.version = version(5);
-    given.failed = vec![failed("p9", "infeasible", "no feasible solution exists")];
+    given.header.date = minute(7);
+    given.header.version = version(5);
+    given.header.failed = vec![failed("p9", "infeasible", "no feasible solution exists")];
     rebalances.record(&given).await.unwrap();
     rebalances.record(&rebalance(2, &["p1"])).await.unwrap();
 
-    assert_same_to_the_digit(&found(rebalances, given.id).await, &given);
+    assert_same_to_the_digit(&found(rebalances, given.header.id).await, &given);
     let listed = rebalances.list(&[], ALL).await.unwrap();
     assert_same_to_the_digit(&listed[0], &given);
     let containing = rebalances.containing(&portfolios(&["p2"]), ALL).await.unwrap();
@@ -122,9 +128,9 @@ pub async fn decimals_keep_every_digit(rebalances: &dyn RebalanceRepository) {
         .collect();
     rebalances.record(&given).await.unwrap();
 
-    assert_same_to_the_digit(&found(rebalances, given.id).await, &given);
+    assert_same_to_the_digit(&found(rebalances, given.header.id).await, &given);
     for expected in given.portfolios {
-        let one = rebalances.find_portfolio(&given.id, &expected.portfolio).await;
+        let one = rebalances.find_portfolio(&given.header.id, &expected.portfolio).await;
         assert_same_to_the_digit(&one.unwrap().unwrap(), &expected);
     }
 }
@@ -148,22 +154,22 @@ pub async fn every_kind_of_outcome_is_kept(rebalances: &dyn RebalanceRepository)
     given.portfolios[3].positions = Vec::new();
     rebalances.record(&given).await.unwrap();
 
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
 }
 
 pub async fn failed_portfolios_are_kept_in_order(rebalances: &dyn RebalanceRepository) {
     let mut some = rebalance(1, &["p2"]);
-    some.failed = vec![
+    some.header.failed = vec![
         failed("p3", "infeasible", "no feasible solution exists"),
         failed("p1", "security-not-priced", "\"line 1\"\nline 2\0 \u{1f4c9}"),
         failed("p0", "", ""),
     ];
     let mut all = rebalance(2, &[]);
-    all.failed.clone_from(&some.failed);
+    all.header.failed.clone_from(&some.header.failed);
     for given in [some, all] {
         rebalances.record(&given).await.unwrap();
 
-        assert_eq!(found(rebalances, given.id).await, given);
+        assert_eq!(found(rebalances, given.header.id).await, given);
     }
 }
 
@@ -171,15 +177,15 @@ pub async fn names_may_be_of_any_script(rebalances: &dyn RebalanceRepository) {
     let names = ["ποртфель-1".to_owned(), "'$.\"\\{}[]?".to_owned(), "1".to_owned(), "\u{1f4c8}".repeat(64)];
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut given = rebalance(1, &names);
-    given.model_name = ModelName::new(&"均".repeat(ModelName::MAX_CHARS)).unwrap();
+    given.header.model_name = ModelName::new(&"均".repeat(ModelName::MAX_CHARS)).unwrap();
     rebalances.record(&given).await.unwrap();
 
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
     for name in names {
-        let one = rebalances.find_portfolio(&given.id, &portfolio(name)).await.unwrap();
+        let one = rebalances.find_portfolio(&given.header.id, &portfolio(name)).await.unwrap();
         assert_eq!(one, Some(rebalanced(name)));
         let containing = rebalances.containing(&portfolios(&[name]), ALL).await.unwrap();
-        assert_eq!(ids(&containing), [given.id]);
+        assert_eq!(ids(&containing), [given.header.id]);
     }
 }
 
@@ -187,13 +193,61 @@ pub async fn three_hundred_portfolios_keep_their_order(rebalances: &dyn Rebalanc
     let given = large(1, 300);
     rebalances.record(&given).await.unwrap();
 
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
+}
+
+pub async fn the_number_of_portfolios_is_known_before_they_are_read(rebalances: &dyn RebalanceRepository) {
+    for (n, names) in (1..).zip([&[][..], &["p1"], &["p3", "p1", "p2"]]) {
+        let mut given = rebalance(n, names);
+        given.header.failed = vec![failed("p9", "infeasible", "no feasible solution exists")];
+        rebalances.record(&given).await.unwrap();
+
+        let open = rebalances.open(&given.header.id).await.unwrap().unwrap();
+
+        assert_eq!(open.header, given.header);
+        assert_eq!(open.number_of_portfolios(), names.len());
+    }
+}
+
+pub async fn portfolios_are_read_in_order_one_after_another(rebalances: &dyn RebalanceRepository) {
+    let given = large(1, 60);
+    rebalances.record(&given).await.unwrap();
+    rebalances.record(&large(2, 7)).await.unwrap();
+
+    let mut portfolios = open(rebalances, given.header.id).await.into_portfolios();
+    for expected in given.portfolios {
+        assert_eq!(portfolios.next().await.unwrap().unwrap(), expected);
+        // The reader may dawdle while others write.
+        rebalances.record(&rebalance(3, &["p1"])).await.unwrap();
+        rebalances.delete(&rebalance_id(3), Version::FIRST).await.unwrap();
+    }
+    assert!(portfolios.next().await.is_none());
+}
+
+pub async fn a_rebalance_closed_half_read_leaves_the_store_as_it_was(rebalances: &dyn RebalanceRepository) {
+    const MORE_THAN_CONNECTIONS: usize = 120;
+
+    let given = large(1, 60);
+    rebalances.record(&given).await.unwrap();
+
+    for n in 0..MORE_THAN_CONNECTIONS {
+        let mut portfolios = open(rebalances, given.header.id).await.into_portfolios();
+        for expected in &given.portfolios[..n % 60] {
+            assert_eq!(portfolios.next().await.unwrap().unwrap(), *expected);
+        }
+        // Closed while the next is on its way.
+        give_up_after(n % 3, portfolios.next()).await;
+    }
+
+    assert_eq!(found(rebalances, given.header.id).await, given);
+    rebalances.delete(&given.header.id, given.header.version).await.unwrap();
+    assert_eq!(find(rebalances, given.header.id).await, None);
 }
 
 pub async fn an_unknown_rebalance_is_not_found(rebalances: &dyn RebalanceRepository) {
     rebalances.record(&rebalance(1, &["p1"])).await.unwrap();
 
-    assert_eq!(rebalances.find(&rebalance_id(2)).await.unwrap(), None);
+    assert_eq!(find(rebalances, rebalance_id(2)).await, None);
 }
 
 pub async fn a_taken_id_is_refused_and_nothing_stored(
@@ -204,13 +258,13 @@ pub async fn a_taken_id_is_refused_and_nothing_stored(
     let first = rebalance(1, &["p1"]);
     rebalances.record(&first).await.unwrap();
     let mut second = rebalance(1, &["p2", "p3"]);
-    second.date = minute(5);
+    second.header.date = minute(5);
 
     assert!(rebalances.record(&second).await.is_err());
 
     assert_eq!(rebalances.list(&[], ALL).await.unwrap(), std::slice::from_ref(&first));
     assert_eq!(rebalances.containing(&portfolios(&["p2"]), ALL).await.unwrap(), []);
-    assert_eq!(stored(models).await.last_rebalance_date, Some(first.date));
+    assert_eq!(stored(models).await.last_rebalance_date, Some(first.header.date));
 }
 
 pub async fn a_record_moves_the_date_of_its_model_only_forward(
@@ -299,7 +353,7 @@ pub async fn a_rebalance_of_a_deleted_model_is_kept(
 
     rebalances.record(&given).await.unwrap();
 
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
     assert_eq!(models.find(&deleted.id).await.unwrap(), None);
 }
 
@@ -314,7 +368,7 @@ pub async fn a_rebalance_outlives_its_model(
 
     models.delete(&deleted.id, deleted.version).await.unwrap();
 
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
 }
 
 pub async fn a_reader_never_sees_half_a_rebalance(rebalances: &dyn RebalanceRepository) {
@@ -324,13 +378,15 @@ pub async fn a_reader_never_sees_half_a_rebalance(rebalances: &dyn RebalanceRepo
     let write = async {
         for _ in 0..15 {
             rebalances.record(&given).await.unwrap();
-            rebalances.delete(&given.id, given.version).await.unwrap();
+            rebalances.delete(&given.header.id, given.header.version).await.unwrap();
         }
     };
     let read = async {
         for _ in 0..30 {
-            let one = rebalances.find(&given.id).await.unwrap();
-            assert!(one.is_none_or(|one| one == given));
+            if let Some(open) = rebalances.open(&given.header.id).await.unwrap() {
+                let whole = open.whole().await;
+                assert!(whole.as_ref().map_or_else(is_corrupt, |whole| *whole == given), "{whole:?}");
+            }
             let listed = rebalances.list(&[], ALL).await.unwrap();
             assert!(listed.iter().all(|one| *one == given));
             let containing = rebalances.containing(&last, ALL).await.unwrap();
@@ -347,7 +403,7 @@ pub async fn one_portfolio_is_found_as_it_was_recorded(rebalances: &dyn Rebalanc
     rebalances.record(&rebalance(2, &["p2"])).await.unwrap();
 
     for expected in given.portfolios {
-        let one = rebalances.find_portfolio(&given.id, &expected.portfolio).await;
+        let one = rebalances.find_portfolio(&given.header.id, &expected.portfolio).await;
 
         assert_same_to_the_digit(&one.unwrap().unwrap(), &expected);
     }
@@ -355,7 +411,7 @@ pub async fn one_portfolio_is_found_as_it_was_recorded(rebalances: &dyn Rebalanc
 
 pub async fn a_portfolio_outside_the_rebalance_is_not_found(rebalances: &dyn RebalanceRepository) {
     let mut given = rebalance(1, &["p1"]);
-    given.failed = vec![failed("p3", "infeasible", "no feasible solution exists")];
+    given.header.failed = vec![failed("p3", "infeasible", "no feasible solution exists")];
     rebalances.record(&given).await.unwrap();
     rebalances.record(&rebalance(2, &["p2"])).await.unwrap();
 
@@ -372,10 +428,10 @@ pub async fn a_deleted_rebalance_is_gone(rebalances: &dyn RebalanceRepository) {
     rebalances.record(&given).await.unwrap();
     rebalances.record(&bystander).await.unwrap();
 
-    rebalances.delete(&given.id, given.version).await.unwrap();
+    rebalances.delete(&given.header.id, given.header.version).await.unwrap();
 
-    assert_eq!(rebalances.find(&given.id).await.unwrap(), None);
-    let one = rebalances.find_portfolio(&given.id, &portfolio("p1")).await.unwrap();
+    assert_eq!(find(rebalances, given.header.id).await, None);
+    let one = rebalances.find_portfolio(&given.header.id, &portfolio("p1")).await.unwrap();
     assert_eq!(one, None);
     assert_eq!(rebalances.list(&[], ALL).await.unwrap(), std::slice::from_ref(&bystander));
     let containing = rebalances.containing(&portfolios(&["p1", "p2"]), ALL).await.unwrap();
@@ -391,22 +447,22 @@ pub async fn a_delete_leaves_the_model_as_it_is(
     rebalances.record(&given).await.unwrap();
     let before = stored(models).await;
 
-    rebalances.delete(&given.id, given.version).await.unwrap();
+    rebalances.delete(&given.header.id, given.header.version).await.unwrap();
 
     assert_eq!(stored(models).await, before);
 }
 
 pub async fn a_stale_delete_conflicts_and_changes_nothing(rebalances: &dyn RebalanceRepository) {
     let mut given = rebalance(1, &["p1"]);
-    given.version = version(2);
+    given.header.version = version(2);
     rebalances.record(&given).await.unwrap();
 
     for expected in [1, 3].map(version) {
-        let refused = rebalances.delete(&given.id, expected).await.unwrap_err();
+        let refused = rebalances.delete(&given.header.id, expected).await.unwrap_err();
 
-        assert_conflict(&refused, expected, given.version);
+        assert_conflict(&refused, expected, given.header.version);
     }
-    assert_eq!(found(rebalances, given.id).await, given);
+    assert_eq!(found(rebalances, given.header.id).await, given);
 }
 
 pub async fn a_delete_of_an_unknown_rebalance_is_missing(rebalances: &dyn RebalanceRepository) {
@@ -421,7 +477,7 @@ pub async fn of_sixteen_racing_deletes_one_wins(rebalances: &dyn RebalanceReposi
     let given = rebalance(1, &["p1"]);
     rebalances.record(&given).await.unwrap();
 
-    let racers = (0..16).map(|_| rebalances.delete(&given.id, given.version));
+    let racers = (0..16).map(|_| rebalances.delete(&given.header.id, given.header.version));
     let results = join_all(racers).await;
 
     let winners = results.iter().filter(|result| result.is_ok());
@@ -435,8 +491,8 @@ pub async fn without_an_order_the_newest_created_come_first_then_the_largest_ids
 ) {
     for (n, created) in [(1, 5), (2, 9), (3, 5), (4, 1)] {
         let mut given = rebalance(n, &["p1"]);
-        given.created_at = minute(created);
-        given.date = minute(10 - created);
+        given.header.created_at = minute(created);
+        given.header.date = minute(10 - created);
         rebalances.record(&given).await.unwrap();
     }
 
@@ -482,7 +538,7 @@ pub async fn whole_rebalances_containing_a_portfolio_are_found_newest_first(
         rebalance(4, &["P1", "p10"]),
     ];
     for (rebalance, created) in given.iter_mut().zip([5, 9, 5, 7]) {
-        rebalance.created_at = minute(created);
+        rebalance.header.created_at = minute(created);
         rebalances.record(rebalance).await.unwrap();
     }
     let [first, second, third, fourth] = given;
@@ -514,7 +570,7 @@ pub async fn a_rebalance_containing_several_of_the_portfolios_is_found_once(
 
 pub async fn a_portfolio_that_failed_is_not_contained(rebalances: &dyn RebalanceRepository) {
     let mut given = rebalance(1, &["p1"]);
-    given.failed = vec![failed("p2", "infeasible", "no feasible solution exists")];
+    given.header.failed = vec![failed("p2", "infeasible", "no feasible solution exists")];
     rebalances.record(&given).await.unwrap();
 
     let containing = rebalances.containing(&portfolios(&["p2"]), ALL).await.unwrap();
@@ -545,14 +601,29 @@ pub async fn a_call_given_up_leaves_all_or_nothing_and_blocks_nobody(rebalances:
 
         // Waits its turn behind whatever the call left.
         rebalances.record(&rebalance(1000 + n, &["q"])).await.unwrap();
-        let stored = rebalances.find(&given.id).await.unwrap();
+        let stored = find(rebalances, given.header.id).await;
         assert!(stored.is_some() || done.is_none());
         assert!(stored.is_none_or(|stored| stored == given));
     }
 }
 
 async fn found(rebalances: &dyn RebalanceRepository, id: RebalanceId) -> Rebalance {
-    rebalances.find(&id).await.unwrap().unwrap()
+    find(rebalances, id).await.unwrap()
+}
+
+async fn open(rebalances: &dyn RebalanceRepository, id: RebalanceId) -> OpenRebalance<'static> {
+    rebalances.open(&id).await.unwrap().unwrap()
+}
+
+async fn find(rebalances: &dyn RebalanceRepository, id: RebalanceId) -> Option<Rebalance> {
+    match rebalances.open(&id).await.unwrap() {
+        Some(open) => Some(open.whole().await.unwrap()),
+        None => None,
+    }
+}
+
+fn is_corrupt(error: &Error) -> bool {
+    matches!(error, Error::Corrupt { .. })
 }
 
 /// Model 1.
@@ -561,12 +632,15 @@ async fn stored(models: &dyn ModelRepository) -> Model {
 }
 
 fn ids(rebalances: &[Rebalance]) -> Vec<RebalanceId> {
-    rebalances.iter().map(|rebalance| rebalance.id).collect()
+    rebalances.iter().map(|rebalance| rebalance.header.id).collect()
 }
 
 /// A rebalance to model 1, in a minute of its own.
 fn dated(n: u64, date: i64) -> Rebalance {
-    Rebalance { model: model_id(1), date: minute(date), ..rebalance(n, &["p1"]) }
+    let mut dated = rebalance(n, &["p1"]);
+    dated.header.model = model_id(1);
+    dated.header.date = minute(date);
+    dated
 }
 
 /// Every number below the power of two `many` once, in no order.
@@ -587,25 +661,24 @@ fn a_dozen() -> Vec<Rebalance> {
         .map(|n| {
             let names = &["p0", "p1", "p2", "p3"][..=usize::from(n % 4)];
             let name = ["Zeta", "alpha", "Ωmega"][usize::from(n * 5 % 3)];
-            Rebalance {
-                model_name: ModelName::new(name).unwrap(),
-                date: minute(i64::from(n * 5 % 7)),
-                created_at: minute(i64::from(n / 6)),
-                // They do not count as portfolios of the rebalance.
-                failed: vec![failed("x", "infeasible", ""); 4 - names.len()],
-                ..rebalance(u64::from(n) * 7 % 12, names)
-            }
+            let mut given = rebalance(u64::from(n) * 7 % 12, names);
+            given.header.model_name = ModelName::new(name).unwrap();
+            given.header.date = minute(i64::from(n * 5 % 7));
+            given.header.created_at = minute(i64::from(n / 6));
+            // They do not count as portfolios of the rebalance.
+            given.header.failed = vec![failed("x", "infeasible", ""); 4 - names.len()];
+            given
         })
         .collect()
 }
 
 fn in_order(rebalances: &[Rebalance], order: &[(RebalanceKey, Direction)]) -> Vec<Rebalance> {
     let compare = |key, a: &Rebalance, b: &Rebalance| match key {
-        RebalanceKey::Id => a.id.cmp(&b.id),
-        RebalanceKey::ModelName => a.model_name.cmp(&b.model_name),
-        RebalanceKey::Date => a.date.cmp(&b.date),
+        RebalanceKey::Id => a.header.id.cmp(&b.header.id),
+        RebalanceKey::ModelName => a.header.model_name.cmp(&b.header.model_name),
+        RebalanceKey::Date => a.header.date.cmp(&b.header.date),
         RebalanceKey::NumberOfPortfolios => a.portfolios.len().cmp(&b.portfolios.len()),
     };
-    let newest = |rebalance: &Rebalance| Reverse((rebalance.created_at, rebalance.id));
+    let newest = |rebalance: &Rebalance| Reverse((rebalance.header.created_at, rebalance.header.id));
     sorted(rebalances, order, compare, |a, b| newest(a).cmp(&newest(b)))
 }

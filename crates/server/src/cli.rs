@@ -4,12 +4,14 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use chrono::NaiveDate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::config::{self, Overrides};
+use crate::config::{self, Config, Overrides};
 use crate::service::{Service, asked_to_stop};
+use crate::store::Store;
 use crate::{demo, sandbox_command, telemetry};
 
 /// The GlobeCo investment services.
@@ -24,6 +26,8 @@ struct Cli {
 enum Command {
     /// Run a service until it is asked to stop.
     Serve(Serve),
+    /// Make the tables or indexes that a service's store lacks, and exit.
+    Migrate(Migrate),
     /// Rebalance example portfolios through the real HTTP API, and show what happened.
     Demo(demo::Options),
     /// Run the four neighbours of order generation, to serve against.
@@ -38,21 +42,45 @@ enum ServiceName {
 #[derive(Args)]
 struct Serve {
     service: ServiceName,
-    /// A configuration file in the form of the defaults; may be given more than once, the later wins.
-    #[arg(long = "config", value_name = "FILE")]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    settings: Settings,
     /// Address to listen on.
     #[arg(long)]
     host: Option<String>,
     /// Port to listen on; 0 takes any free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Where models and rebalances are kept, such as sqlite:data/order-generation.db.
+}
+
+#[derive(Args)]
+struct Migrate {
+    service: ServiceName,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+#[derive(Args)]
+struct Settings {
+    /// A configuration file in the form of the defaults; may be given more than once, the later wins.
+    #[arg(long = "config", value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Where models and rebalances are kept: sqlite:PATH, or the URL of a MongoDB.
     #[arg(long, value_name = "URL")]
     database_url: Option<String>,
     /// error, warn, info, debug or trace.
     #[arg(long, value_name = "LEVEL")]
     log_level: Option<String>,
+}
+
+impl Settings {
+    /// Reads all layers and starts the log.
+    fn load(self, mut overrides: Overrides) -> anyhow::Result<Config> {
+        overrides.text("store.url", self.database_url);
+        overrides.text("log.level", self.log_level);
+        let config = config::load(&self.files, &overrides)?;
+        telemetry::start(&config.log.level)?;
+        Ok(config)
+    }
 }
 
 /// Where the securities and prices of the sandbox come from.
@@ -95,6 +123,7 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let done = match cli.command {
         Command::Serve(options) => serve(options).await,
+        Command::Migrate(options) => migrate(options).await,
         Command::Demo(options) => demo::run(&options).await,
         Command::Sandbox(options) => sandbox_command::run(&options).await,
     };
@@ -115,10 +144,7 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     let mut overrides = Overrides::default();
     overrides.text("http.host", options.host);
     overrides.number("http.port", options.port.map(u64::from));
-    overrides.text("store.url", options.database_url);
-    overrides.text("log.level", options.log_level);
-    let config = config::load(&options.files, &overrides)?;
-    telemetry::start(&config.log.level)?;
+    let config = options.settings.load(overrides)?;
 
     let service = Service::bind(config).await?;
     service
@@ -126,6 +152,17 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
             asked_to_stop().await.unwrap_or_else(|error| tracing::error!(%error, "cannot listen to signals"));
         })
         .await
+}
+
+async fn migrate(options: Migrate) -> anyhow::Result<()> {
+    let ServiceName::OrderGeneration = options.service;
+    let config = options.settings.load(Overrides::default())?;
+    let store = Store::open(&config.store).await?;
+    let prepared = store.prepare().await;
+    store.close().await;
+    prepared.context("DATABASE_URL (store.url)")?;
+    tracing::info!("the store is prepared");
+    Ok(())
 }
 
 #[cfg(test)]

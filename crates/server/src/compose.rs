@@ -1,37 +1,37 @@
-//! Wires order generation: which store, which optimiser, which neighbours.
+//! Wires order generation: the store, which optimiser, which neighbours.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use anyhow::Context;
 use application::health::Health;
 use application::order_generation::{OrderGeneration, Policy};
 use optimizer_exact::ExactOptimizer;
-use store_sqlite::SqliteStore;
 use upstream_http::{CacheSize, Calls, Endpoint};
 
 use crate::clock::SystemClock;
-use crate::config::{self, Config, Location};
+use crate::config::{self, Config};
+use crate::store::{Ports, Store};
 
 /// The use cases, wired, and what must be closed when they are done with.
 pub(crate) struct Composed {
     pub(crate) app: Arc<OrderGeneration>,
     pub(crate) health: Arc<Health>,
-    pub(crate) store: SqliteStore,
+    pub(crate) store: Store,
 }
 
 pub(crate) async fn order_generation(config: &Config) -> anyhow::Result<Composed> {
-    let store = open_store(&config.store).await?;
+    let store = Store::open(&config.store).await?;
+    let Ports { models, rebalances, probe } = store.ports();
     let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
-    let health = Health::new(Box::new(store.clone()), neighbours.probes());
+    let health = Health::new(probe, neighbours.probes());
     let optimizer = ExactOptimizer::new(&optimizer_exact::Config {
         workers: or_cores(config.rebalance.optimization_workers),
         timeout: config.rebalance.optimization_timeout,
     });
     let app = OrderGeneration {
-        models: Box::new(store.clone()),
-        rebalances: Box::new(store.clone()),
+        models,
+        rebalances,
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),
         portfolios: Box::new(neighbours.directory),
@@ -50,19 +50,6 @@ pub(crate) fn or_cores(count: usize) -> usize {
     match count {
         0 => available_parallelism().map_or(1, std::num::NonZero::get),
         count => count,
-    }
-}
-
-async fn open_store(config: &config::Store) -> anyhow::Result<SqliteStore> {
-    match config.location()? {
-        Location::Sqlite(path) => {
-            let config = store_sqlite::Config {
-                path,
-                max_connections: config.max_connections.get(),
-                busy_timeout: config.timeout,
-            };
-            SqliteStore::open(&config).await.context("DATABASE_URL (store.url)")
-        }
     }
 }
 

@@ -24,9 +24,12 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("SHUTDOWN_TIMEOUT", "http.shutdown_timeout_seconds", Form::Number),
     ("SERVICE_NAME", "service.name", Form::Text),
     ("LOG_LEVEL", "log.level", Form::Text),
+    ("MONGODB_URL", "store.url", Form::Text),
     ("DATABASE_URL", "store.url", Form::Text),
     ("DATABASE_NAME", "store.name", Form::Text),
     ("DATABASE_MAX_CONNECTIONS", "store.max_connections", Form::Number),
+    ("DATABASE_MIN_CONNECTIONS", "store.min_connections", Form::Number),
+    ("DATABASE_IDLE_TIMEOUT_MS", "store.idle_timeout_milliseconds", Form::Number),
     ("DATABASE_TIMEOUT_MS", "store.timeout_milliseconds", Form::Number),
     ("REBALANCING_MAX_WORKERS", "rebalance.max_parallel", Form::Number),
     ("MAX_PARALLEL_REBALANCES", "rebalance.max_parallel", Form::Number),
@@ -96,6 +99,9 @@ pub struct Store {
     pub url: String,
     pub name: String,
     pub max_connections: NonZeroU32,
+    pub min_connections: u32,
+    #[serde(rename = "idle_timeout_milliseconds", deserialize_with = "milliseconds")]
+    pub idle_timeout: Duration,
     #[serde(rename = "timeout_milliseconds", deserialize_with = "milliseconds")]
     pub timeout: Duration,
 }
@@ -172,6 +178,11 @@ impl<'de> Deserialize<'de> for HttpUrl {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     Sqlite(PathBuf),
+    /// A server's URL, which may hold a password, and the database on it.
+    Mongodb {
+        url: String,
+        database: String,
+    },
 }
 
 impl Store {
@@ -187,11 +198,16 @@ impl Store {
                 ensure!(!path.is_empty(), "DATABASE_URL (store.url): sqlite: needs a path after it");
                 Ok(Location::Sqlite(path.into()))
             }
+            Some(("mongodb" | "mongodb+srv", _)) => {
+                ensure!(!self.name.is_empty(), "DATABASE_NAME (store.name): a database needs a name");
+                Ok(Location::Mongodb { url: self.url.clone(), database: self.name.clone() })
+            }
             // A URL may hold a password, so only its scheme is repeated.
             Some((scheme, _)) => bail!(
-                "DATABASE_URL (store.url): there is no store for the scheme {scheme:?}; use sqlite:PATH"
+                "DATABASE_URL (store.url): there is no store for the scheme {scheme:?}; \
+                 use sqlite:PATH or mongodb://HOST"
             ),
-            None => bail!("DATABASE_URL (store.url): it has no scheme; use sqlite:PATH"),
+            None => bail!("DATABASE_URL (store.url): it has no scheme; use sqlite:PATH or mongodb://HOST"),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod config;
 mod demo;
 mod sandbox_command;
 pub mod service;
+mod store;
 mod telemetry;
 
 pub use cli::run;

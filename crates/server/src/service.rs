@@ -18,7 +18,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Opens the store and takes the port.
+    /// Takes the port and opens the store, which need not be there yet.
     pub async fn bind(config: Config) -> anyhow::Result<Self> {
         let address = (config.http.host.as_str(), config.http.port);
         let listener = TcpListener::bind(address).with_context(|| {
@@ -26,6 +26,10 @@ impl Service {
         })?;
         let address = listener.local_addr()?;
         let composed = compose::order_generation(&config).await?;
+        if let Err(error) = composed.store.prepare().await {
+            // It is tried again by the first call that needs it.
+            tracing::warn!(error = format!("{error:#}"), "the store cannot be prepared yet");
+        }
         Ok(Self { listener, address, composed, config })
     }
 

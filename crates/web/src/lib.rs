@@ -15,5 +15,6 @@ mod problem;
 mod routing;
 mod scalar;
 mod server;
+mod streamed;
 
 pub use server::{Settings, serve};

@@ -11,8 +11,10 @@ const USES_ONLY: &[Row] = &[("domain", &["chrono", "ethnum", "rust_decimal", "th
 /// These libraries are used by no crate but the ones listed.
 const USED_ONLY_BY: &[Row] = &[
     ("actix-web", &["sandbox", "web"]),
+    ("bson", &["store-mongodb"]),
     ("clap", &["server"]),
     ("figment", &["server"]),
+    ("mongodb", &["store-mongodb"]),
     ("reqwest", &["server", "upstream-http"]),
     ("sqlx", &["store-sqlite"]),
 ];
@@ -69,6 +71,7 @@ mod tests {
             ("web", "actix-web", true),
             ("server", "actix-web", false),
             ("web", "sqlx", false),
+            ("server", "mongodb", false),
             ("sandbox", "reqwest", false),
             ("upstream-http", "figment", false),
         ] {

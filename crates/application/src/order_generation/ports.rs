@@ -10,8 +10,9 @@ use domain::order_generation::model::{Model, ModelContent};
 use domain::order_generation::optimum::Answer;
 use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::problem::Problem;
-use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
+use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
 use crate::repository::{self, Source};
 use crate::upstream;
@@ -93,7 +94,9 @@ pub trait RebalanceRepository: Send + Sync {
     /// A model deleted meanwhile does not matter.
     async fn record(&self, rebalance: &Rebalance) -> Result<(), repository::Error>;
 
-    async fn find(&self, id: &RebalanceId) -> Result<Option<Rebalance>, repository::Error>;
+    /// The rebalance, its portfolios still to be read. Once it is deleted, reading them may fail, but
+    /// never ends early.
+    async fn open(&self, id: &RebalanceId) -> Result<Option<OpenRebalance<'static>>, repository::Error>;
 
     /// Sorted by `order`, then the newest created first, then the largest id.
     async fn list(
@@ -119,6 +122,59 @@ pub trait RebalanceRepository: Send + Sync {
 
     /// Removes a rebalance; `Conflict` if `expected` is not its version, `Missing` if it is gone.
     async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), repository::Error>;
+}
+
+/// A kept rebalance whose portfolios are still to be read, one after another.
+///
+/// Whatever the store holds for the reader, such as a connection, is given back when this is dropped.
+pub struct OpenRebalance<'a> {
+    pub header: RebalanceHeader,
+    number_of_portfolios: usize,
+    portfolios: BoxStream<'a, Result<PortfolioRebalance, repository::Error>>,
+}
+
+impl<'a> OpenRebalance<'a> {
+    /// `portfolios` must come in the model's order. Should there not be `number_of_portfolios` of them,
+    /// as recorded, reading them ends in `Corrupt`.
+    pub fn new(
+        header: RebalanceHeader,
+        number_of_portfolios: usize,
+        portfolios: impl Stream<Item = Result<PortfolioRebalance, repository::Error>> + Send + 'a,
+    ) -> Self {
+        Self { header, number_of_portfolios, portfolios: exactly(number_of_portfolios, portfolios.boxed()) }
+    }
+
+    /// Of those rebalanced; as many as there are to read, or reading them fails.
+    pub fn number_of_portfolios(&self) -> usize {
+        self.number_of_portfolios
+    }
+
+    /// In the model's order. Nothing follows an error.
+    pub fn into_portfolios(self) -> BoxStream<'a, Result<PortfolioRebalance, repository::Error>> {
+        self.portfolios
+    }
+
+    /// Reads it to the end.
+    pub async fn whole(self) -> Result<Rebalance, repository::Error> {
+        Ok(Rebalance { header: self.header, portfolios: self.portfolios.try_collect().await? })
+    }
+}
+
+fn exactly(
+    expected: usize,
+    portfolios: BoxStream<'_, Result<PortfolioRebalance, repository::Error>>,
+) -> BoxStream<'_, Result<PortfolioRebalance, repository::Error>> {
+    stream::try_unfold((portfolios, 0), move |(mut portfolios, found)| async move {
+        match portfolios.try_next().await? {
+            Some(portfolio) if found < expected => Ok(Some((portfolio, (portfolios, found + 1)))),
+            None if found == expected => Ok(None),
+            Some(_) | None => {
+                let source = format!("there are not the {expected} portfolios it was recorded with").into();
+                Err(repository::Error::Corrupt { entity: "rebalance", source })
+            }
+        }
+    })
+    .boxed()
 }
 
 /// Knows what portfolios hold.

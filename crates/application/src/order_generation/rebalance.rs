@@ -10,7 +10,7 @@ use domain::order_generation::holdings::Holdings;
 use domain::order_generation::model::Model;
 use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::problem::{Problem, Refusal};
-use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance};
+use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -160,22 +160,23 @@ impl OrderGeneration {
     }
 
     async fn record(&self, model: &Model, outcome: &Outcome) -> Result<(), Error> {
-        let rebalance = Rebalance {
+        let header = RebalanceHeader {
             id: outcome.rebalance,
             model: model.id,
             model_name: model.name.clone(),
             date: outcome.date,
-            portfolios: outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok()).collect(),
             failed: outcome.portfolios.iter().filter_map(failed).collect(),
             version: Version::FIRST,
             created_at: outcome.date,
         };
+        let rebalanced = outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok());
+        let rebalance = Rebalance { header, portfolios: rebalanced.collect() };
         self.rebalances.record(&rebalance).await?;
         tracing::info!(
-            rebalance_id = %rebalance.id,
+            rebalance_id = %outcome.rebalance,
             model_id = %model.id,
             rebalanced = rebalance.portfolios.len(),
-            failed = rebalance.failed.len(),
+            failed = rebalance.header.failed.len(),
             "rebalance recorded"
         );
         Ok(())

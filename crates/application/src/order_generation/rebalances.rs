@@ -4,7 +4,7 @@ use domain::identifier::{PortfolioId, RebalanceId};
 use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
 use domain::version::Version;
 
-use super::ports::{Direction, Page, RebalanceKey};
+use super::ports::{Direction, OpenRebalance, Page, RebalanceKey};
 use super::{Error, OrderGeneration};
 use crate::repository;
 
@@ -25,8 +25,8 @@ impl OrderGeneration {
         Ok(self.rebalances.containing(portfolios, page).await?)
     }
 
-    pub async fn rebalance(&self, id: &RebalanceId) -> Result<Rebalance, Error> {
-        self.rebalances.find(id).await?.ok_or(Error::UnknownRebalance(*id))
+    pub async fn rebalance(&self, id: &RebalanceId) -> Result<OpenRebalance<'static>, Error> {
+        self.rebalances.open(id).await?.ok_or(Error::UnknownRebalance(*id))
     }
 
     pub async fn rebalanced_portfolio(
@@ -36,7 +36,7 @@ impl OrderGeneration {
     ) -> Result<PortfolioRebalance, Error> {
         match self.rebalances.find_portfolio(id, portfolio).await? {
             Some(found) => Ok(found),
-            None => match self.rebalances.find(id).await? {
+            None => match self.rebalances.open(id).await? {
                 Some(_) => Err(Error::NotInRebalance { rebalance: *id, portfolio: portfolio.clone() }),
                 None => Err(Error::UnknownRebalance(*id)),
             },

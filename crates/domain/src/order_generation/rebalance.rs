@@ -113,19 +113,25 @@ pub struct FailedPortfolio {
 /// A kept rebalance of one or more portfolios to a model, all at the same prices.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebalance {
+    pub header: RebalanceHeader,
+    /// In the model's order, without the failed ones.
+    pub portfolios: Vec<PortfolioRebalance>,
+}
+
+/// What is known of a rebalance before its portfolios are read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RebalanceHeader {
     pub id: RebalanceId,
     pub model: ModelId,
     /// The model's name at that time.
     pub model_name: ModelName,
     pub date: Timestamp,
-    /// In the model's order, without the failed ones.
-    pub portfolios: Vec<PortfolioRebalance>,
     pub failed: Vec<FailedPortfolio>,
     pub version: Version,
     pub created_at: Timestamp,
 }
 
-impl Rebalance {
+impl RebalanceHeader {
     pub fn trade_date(&self) -> Date {
         self.date.date_naive()
     }

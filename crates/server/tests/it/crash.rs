@@ -14,27 +14,33 @@ use crate::harness::{position, reply, sandbox_of};
 use crate::process::{Process, serve};
 
 /// A store, neighbours, and the means to start a service on them.
-struct Site {
+pub(crate) struct Site {
     sandbox: Sandbox,
     folder: TempDir,
-    client: reqwest::Client,
+    database: String,
+    pub(crate) client: reqwest::Client,
 }
 
 impl Site {
-    /// With two funded portfolios and two securities to hold.
     async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = format!("sqlite:{}", folder.path().join("store.db").display());
+        Self::on(database, folder).await
+    }
+
+    /// With two funded portfolios and two securities to hold.
+    pub(crate) async fn on(database: String, folder: TempDir) -> Self {
         let sandbox = sandbox_of(&[("AAA", Decimal::from(100)), ("BBB", Decimal::from(7))]).await;
         let held = sandbox.security.id_of("BBB").unwrap();
         sandbox.accounting.fund("p1", Decimal::from(100_000), &[]);
         sandbox.accounting.fund("p2", Decimal::from(5000), &[(&held, Decimal::from(300))]);
         let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
-        Self { sandbox, folder: tempfile::tempdir().unwrap(), client }
+        Self { sandbox, folder, database, client }
     }
 
-    fn start(&self, arguments: &[&str]) -> Process {
-        let database = format!("sqlite:{}", self.folder.path().join("store.db").display());
-        let arguments =
-            [arguments, &["--host", "127.0.0.1", "--port", "0", "--database-url", &database]].concat();
+    pub(crate) fn start(&self, arguments: &[&str]) -> Process {
+        let place = ["--host", "127.0.0.1", "--port", "0", "--database-url", &self.database];
+        let arguments = [arguments, &place].concat();
         let neighbours = [
             ("PORTFOLIO_ACCOUNTING_SERVICE_URL", self.sandbox.accounting.url()),
             ("SECURITY_SERVICE_URL", self.sandbox.security.url()),
@@ -46,7 +52,7 @@ impl Site {
         Process::start(serve(self.folder.path(), &arguments, &variables))
     }
 
-    fn model(&self, name: &str) -> Value {
+    pub(crate) fn model(&self, name: &str) -> Value {
         let positions = ["AAA", "BBB"].map(|ticker| {
             let security = self.sandbox.security.id_of(ticker).unwrap();
             position(&security, "0.40", "0.02", "0.02")
@@ -54,16 +60,16 @@ impl Site {
         json!({ "name": name, "positions": positions, "portfolios": ["p1", "p2"] })
     }
 
-    async fn get(&self, process: &Process, path: &str) -> Value {
+    pub(crate) async fn get(&self, process: &Process, path: &str) -> Value {
         reply(self.client.get(format!("{}{path}", process.url))).await.expect(200)
     }
 }
 
 /// What a client was told is done: models as they were served, and replies of rebalances.
 #[derive(Default)]
-struct Acknowledged {
-    models: Vec<Value>,
-    rebalances: Vec<Value>,
+pub(crate) struct Acknowledged {
+    pub(crate) models: Vec<Value>,
+    pub(crate) rebalances: Vec<Value>,
 }
 
 /// The body of a success; `None` once the service is gone, even halfway through the reply.
@@ -106,7 +112,7 @@ async fn write_until_killed(site: &Site, process: Process, round: usize, last: u
 
 /// Every trade that was promised, for every portfolio.
 #[track_caller]
-fn assert_complete(record: &Value, reply: &Value) {
+pub(crate) fn assert_complete(record: &Value, reply: &Value) {
     let (portfolios, promised) = (record["portfolios"].as_array().unwrap(), reply.as_array().unwrap());
     assert_eq!(portfolios.len(), promised.len());
     for (portfolio, promised) in portfolios.iter().zip(promised) {

@@ -77,8 +77,12 @@ impl TestServer {
 
     /// Starts the service again, on another port, over the same store and neighbours.
     pub(crate) async fn restart(&mut self) {
+        self.restart_with(|_| {}).await;
+    }
+
+    pub(crate) async fn restart_with(&mut self, adjust: impl FnOnce(&mut Config)) {
         self.stop().await;
-        self.resume_with(|_| {}).await;
+        self.resume_with(adjust).await;
     }
 
     /// Stops the service as an operator would, and waits until it is gone.

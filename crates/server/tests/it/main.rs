@@ -10,6 +10,8 @@ mod health;
 mod interface;
 mod mathematics;
 mod models;
+mod mongod;
+mod mongodb;
 mod neighbours;
 mod problems;
 mod process;

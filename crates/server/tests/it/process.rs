@@ -13,9 +13,18 @@ const PATIENCE: usize = 3000;
 
 /// `globeco serve order-generation`, in a folder, with nothing in its environment but what is given here.
 pub(crate) fn serve(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Command {
+    run(&[&["serve", "order-generation"], arguments].concat(), folder, variables)
+}
+
+/// `globeco`, likewise.
+pub(crate) fn run(arguments: &[&str], folder: &Path, variables: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_globeco"));
-    command.args(["serve", "order-generation"]).args(arguments);
-    command.current_dir(folder).env_clear().envs(variables.iter().copied()).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null());
     command
 }
 

@@ -384,3 +384,31 @@ async fn a_hundred_positions_of_ten_portfolios_are_all_there() {
         assert_eq!(server.get(&path).await.expect(200).as_array().unwrap().len(), 100);
     }
 }
+
+#[tokio::test]
+async fn a_large_record_is_sent_piece_by_piece_and_with_the_headers_of_any_reply() {
+    let followers: Vec<String> = (0..300).map(|n| format!("p{}", n * 7 % 300)).collect();
+    let names: Vec<&str> = followers.iter().map(String::as_str).collect();
+    let (server, models) = desk(&[("Growth", &names)]).await;
+    let id = server.rebalance(&models[0]).await;
+    let record = server.url.clone() + &format!("/api/v1/rebalance/{id}");
+
+    for (path, list) in [(record.clone(), "/portfolios"), (record + "/portfolios", "")] {
+        let plain = server.client.get(&path).send().await.unwrap();
+        let compressed = server.client.get(&path).header("accept-encoding", "gzip").send().await.unwrap();
+
+        for reply in [&plain, &compressed] {
+            assert_eq!(reply.status(), 200);
+            assert_eq!(reply.headers()["content-type"], "application/json");
+            assert_eq!(reply.headers()["transfer-encoding"], "chunked");
+            assert_eq!(reply.headers()["x-content-type-options"], "nosniff");
+            assert!(reply.headers().contains_key("x-correlation-id"));
+        }
+        assert_eq!(compressed.headers()["content-encoding"], "gzip");
+        let (plain, compressed) = (plain.bytes().await.unwrap(), compressed.bytes().await.unwrap());
+        assert!(3 * compressed.len() < plain.len(), "{} {}", plain.len(), compressed.len());
+        let body: Value = serde_json::from_slice(&plain).unwrap();
+        let portfolios = body.pointer(list).unwrap().as_array().unwrap().iter();
+        assert!(portfolios.map(|portfolio| portfolio["portfolio_id"].as_str().unwrap()).eq(names.clone()));
+    }
+}

@@ -1,17 +1,17 @@
 //! Kept rebalances: a row each, and one for every portfolio in it.
 
-use std::collections::HashMap;
-
-use application::order_generation::ports::{Direction, Page, RebalanceKey, RebalanceRepository};
+use application::order_generation::ports::{
+    Direction, OpenRebalance, Page, RebalanceKey, RebalanceRepository,
+};
 use application::repository::{Error, Source};
 use async_trait::async_trait;
 use domain::identifier::{PortfolioId, RebalanceId};
 use domain::order_generation::model::ModelName;
-use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
+use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
-use futures_util::TryStreamExt;
+use futures_util::stream::{self, Stream};
 use rust_decimal::Decimal;
-use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection};
+use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use super::record;
 use super::{push_page, sql};
@@ -22,11 +22,11 @@ use crate::text;
 const REBALANCE: &str = "rebalance";
 
 const SELECT: &str = "\
-    SELECT id, model_id, model_name, rebalance_date, failed, version, created_at
+    SELECT id, model_id, model_name, rebalance_date, number_of_portfolios, failed, version, created_at
       FROM rebalances";
 
 const SELECT_PORTFOLIOS: &str = "\
-    SELECT rebalance_id, portfolio_id, market_value, cash_before, cash_after, optimality, positions
+    SELECT portfolio_id, market_value, cash_before, cash_after, optimality, positions
       FROM rebalance_portfolios";
 
 #[derive(FromRow)]
@@ -35,29 +35,30 @@ struct RebalanceRow {
     model_id: String,
     model_name: String,
     rebalance_date: i64,
+    number_of_portfolios: i64,
     failed: String,
     version: i64,
     created_at: i64,
 }
 
-impl RebalanceRow {
-    fn read(self, portfolios: Vec<PortfolioRebalance>) -> Result<Rebalance, Source> {
-        Ok(Rebalance {
-            id: self.id.parse()?,
-            model: self.model_id.parse()?,
-            model_name: ModelName::new(&self.model_name)?,
-            date: text::instant(self.rebalance_date)?,
-            portfolios,
-            failed: record::read_failed(&self.failed)?,
-            version: self.version.try_into()?,
-            created_at: text::instant(self.created_at)?,
+impl TryFrom<RebalanceRow> for RebalanceHeader {
+    type Error = Source;
+
+    fn try_from(row: RebalanceRow) -> Result<Self, Source> {
+        Ok(Self {
+            id: row.id.parse()?,
+            model: row.model_id.parse()?,
+            model_name: ModelName::new(&row.model_name)?,
+            date: text::instant(row.rebalance_date)?,
+            failed: record::read_failed(&row.failed)?,
+            version: row.version.try_into()?,
+            created_at: text::instant(row.created_at)?,
         })
     }
 }
 
 #[derive(FromRow)]
 struct PortfolioRow {
-    rebalance_id: String,
     portfolio_id: String,
     market_value: String,
     cash_before: String,
@@ -66,10 +67,9 @@ struct PortfolioRow {
     positions: String,
 }
 
-impl PortfolioRow {
-    fn of(rebalance: &RebalanceId, portfolio: &PortfolioRebalance) -> Self {
+impl From<&PortfolioRebalance> for PortfolioRow {
+    fn from(portfolio: &PortfolioRebalance) -> Self {
         Self {
-            rebalance_id: rebalance.to_string(),
             portfolio_id: portfolio.portfolio.to_string(),
             market_value: portfolio.market_value.to_string(),
             cash_before: portfolio.cash_before.to_string(),
@@ -99,28 +99,32 @@ impl TryFrom<PortfolioRow> for PortfolioRebalance {
 impl RebalanceRepository for SqliteStore {
     async fn record(&self, rebalance: &Rebalance) -> Result<(), Error> {
         // Written out before the lock is taken, so that other writers need not wait for it.
-        let rows: Vec<PortfolioRow> =
-            rebalance.portfolios.iter().map(|portfolio| PortfolioRow::of(&rebalance.id, portfolio)).collect();
+        let rows: Vec<PortfolioRow> = rebalance.portfolios.iter().map(PortfolioRow::from).collect();
+        let header = &rebalance.header;
 
         let mut transaction = self.write().await.map_err(failed(REBALANCE))?;
-        insert_header(&mut transaction, rebalance).await?;
-        insert_portfolios(&mut transaction, rows).await.map_err(failed(REBALANCE))?;
+        insert_header(&mut transaction, header, rows.len()).await?;
+        insert_portfolios(&mut transaction, &header.id, rows).await.map_err(failed(REBALANCE))?;
         sqlx::query(
             "UPDATE models SET last_rebalance_date = max(coalesce(last_rebalance_date, ?1), ?1)
               WHERE id = ?2",
         )
-        .bind(rebalance.date.timestamp_millis())
-        .bind(rebalance.model.to_string())
+        .bind(header.date.timestamp_millis())
+        .bind(header.model.to_string())
         .execute(&mut *transaction)
         .await
         .map_err(failed(REBALANCE))?;
         transaction.commit().await.map_err(failed(REBALANCE))
     }
 
-    async fn find(&self, id: &RebalanceId) -> Result<Option<Rebalance>, Error> {
+    async fn open(&self, id: &RebalanceId) -> Result<Option<OpenRebalance<'static>>, Error> {
         let mut query = QueryBuilder::new(SELECT);
         query.push(" WHERE id = ").push_bind(id.to_string());
-        Ok(self.rebalances(query).await?.pop())
+        let row: Option<RebalanceRow> =
+            query.build_query_as().fetch_optional(&self.readers).await.map_err(failed(REBALANCE))?;
+        let Some(row) = row else { return Ok(None) };
+        let portfolios = self.portfolios(row.id.clone());
+        opened(row, portfolios).map(Some).map_err(corrupt(REBALANCE))
     }
 
     async fn list(&self, order: &[(RebalanceKey, Direction)], page: Page) -> Result<Vec<Rebalance>, Error> {
@@ -186,38 +190,54 @@ impl SqliteStore {
     /// The rebalances that `headers` selects, whole, as of one moment.
     async fn rebalances(&self, mut headers: QueryBuilder<Sqlite>) -> Result<Vec<Rebalance>, Error> {
         let mut moment = self.read().await.map_err(failed(REBALANCE))?;
-        let headers: Vec<RebalanceRow> =
+        let rows: Vec<RebalanceRow> =
             headers.build_query_as().fetch_all(&mut *moment).await.map_err(failed(REBALANCE))?;
-        let mut portfolios = portfolios_of(&mut moment, &headers).await?;
-        headers
-            .into_iter()
-            .map(|header| {
-                let portfolios = portfolios.remove(&header.id).unwrap_or_default();
-                header.read(portfolios).map_err(corrupt(REBALANCE))
-            })
-            .collect()
+        let mut rebalances = Vec::with_capacity(rows.len());
+        for row in rows {
+            let mut portfolios = Vec::new();
+            while let Some(portfolio) = portfolio_at(&mut *moment, &row.id, portfolios.len()).await? {
+                portfolios.push(Ok(portfolio));
+            }
+            let open = opened(row, stream::iter(portfolios)).map_err(corrupt(REBALANCE))?;
+            rebalances.push(open.whole().await?);
+        }
+        Ok(rebalances)
+    }
+
+    /// Reads a portfolio when it is asked for, and holds no connection meanwhile: a client that stops
+    /// reading must not keep one from the others.
+    fn portfolios(
+        &self,
+        rebalance: String,
+    ) -> impl Stream<Item = Result<PortfolioRebalance, Error>> + Send + use<> {
+        let start = (self.readers.clone(), rebalance, 0);
+        stream::try_unfold(start, async |(readers, rebalance, ordinal)| {
+            let portfolio = portfolio_at(&readers, &rebalance, ordinal).await?;
+            Ok(portfolio.map(|portfolio| (portfolio, (readers, rebalance, ordinal + 1))))
+        })
     }
 }
 
-async fn portfolios_of(
-    moment: &mut SqliteConnection,
-    headers: &[RebalanceRow],
-) -> Result<HashMap<String, Vec<PortfolioRebalance>>, Error> {
-    let ids: Vec<&str> = headers.iter().map(|header| header.id.as_str()).collect();
+async fn portfolio_at(
+    reader: impl SqliteExecutor<'_>,
+    rebalance: &str,
+    ordinal: usize,
+) -> Result<Option<PortfolioRebalance>, Error> {
+    let ordinal = i64::try_from(ordinal).expect("a list in memory is shorter than an `i64` can count");
     let mut query = QueryBuilder::new(SELECT_PORTFOLIOS);
-    query
-        .push(" WHERE rebalance_id IN (SELECT value FROM json_each(")
-        .push_bind(record::json(&ids))
-        .push(")) ORDER BY rebalance_id, ordinal");
-    let mut rows = query.build_query_as::<PortfolioRow>().fetch(moment);
+    query.push(" WHERE rebalance_id = ").push_bind(rebalance);
+    query.push(" AND ordinal = ").push_bind(ordinal);
+    let row: Option<PortfolioRow> =
+        query.build_query_as().fetch_optional(reader).await.map_err(failed(REBALANCE))?;
+    row.map(|row| row.try_into().map_err(corrupt(REBALANCE))).transpose()
+}
 
-    let mut portfolios: HashMap<String, Vec<PortfolioRebalance>> = HashMap::new();
-    while let Some(mut row) = rows.try_next().await.map_err(failed(REBALANCE))? {
-        let rebalance = std::mem::take(&mut row.rebalance_id);
-        let portfolio = row.try_into().map_err(corrupt(REBALANCE))?;
-        portfolios.entry(rebalance).or_default().push(portfolio);
-    }
-    Ok(portfolios)
+fn opened<'a>(
+    row: RebalanceRow,
+    portfolios: impl Stream<Item = Result<PortfolioRebalance, Error>> + Send + 'a,
+) -> Result<OpenRebalance<'a>, Source> {
+    let number_of_portfolios = row.number_of_portfolios.try_into()?;
+    Ok(OpenRebalance::new(row.try_into()?, number_of_portfolios, portfolios))
 }
 
 fn push_order(query: &mut QueryBuilder<Sqlite>, order: &[(RebalanceKey, Direction)]) {
@@ -234,25 +254,29 @@ fn push_order(query: &mut QueryBuilder<Sqlite>, order: &[(RebalanceKey, Directio
     query.push("created_at DESC, id DESC");
 }
 
-async fn insert_header(transaction: &mut SqliteConnection, rebalance: &Rebalance) -> Result<(), Error> {
-    let number_of_portfolios = i64::try_from(rebalance.portfolios.len())
-        .expect("a list in memory is shorter than an `i64` can count");
+async fn insert_header(
+    transaction: &mut SqliteConnection,
+    header: &RebalanceHeader,
+    number_of_portfolios: usize,
+) -> Result<(), Error> {
+    let number_of_portfolios =
+        i64::try_from(number_of_portfolios).expect("a list in memory is shorter than an `i64` can count");
     sqlx::query(
         "INSERT INTO rebalances (id, model_id, model_name, rebalance_date, number_of_portfolios,
                                  failed, version, created_at)
          VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
     )
-    .bind(rebalance.id.to_string())
-    .bind(rebalance.model.to_string())
-    .bind(rebalance.model_name.as_str())
-    .bind(rebalance.date.timestamp_millis())
+    .bind(header.id.to_string())
+    .bind(header.model.to_string())
+    .bind(header.model_name.as_str())
+    .bind(header.date.timestamp_millis())
     .bind(number_of_portfolios)
-    .bind(record::failed(&rebalance.failed))
-    .bind(rebalance.version.get())
-    .bind(rebalance.created_at.timestamp_millis())
+    .bind(record::failed(&header.failed))
+    .bind(header.version.get())
+    .bind(header.created_at.timestamp_millis())
     .execute(transaction)
     .await
-    .map_err(taken(REBALANCE, &rebalance.id.to_string()))?;
+    .map_err(taken(REBALANCE, &header.id.to_string()))?;
     Ok(())
 }
 
@@ -261,6 +285,7 @@ const ROWS_AT_ONCE: usize = 16;
 
 async fn insert_portfolios(
     transaction: &mut SqliteConnection,
+    rebalance: &RebalanceId,
     rows: Vec<PortfolioRow>,
 ) -> Result<(), sqlx::Error> {
     let mut rows = rows.into_iter().zip(0_i64..).peekable();
@@ -271,7 +296,7 @@ async fn insert_portfolios(
         );
         query.push_values(rows.by_ref().take(ROWS_AT_ONCE), |mut values, (row, ordinal)| {
             values
-                .push_bind(row.rebalance_id)
+                .push_bind(rebalance.to_string())
                 .push_bind(ordinal)
                 .push_bind(row.portfolio_id)
                 .push_bind(row.market_value)

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use application::order_generation::ports::{ModelRepository, Page, RebalanceRepository};
 use application::repository::Error;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use port_contracts::fixtures::{give_up_after, model, portfolios, rebalance};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -51,6 +52,22 @@ async fn a_file_locked_for_too_long_is_unavailable_to_writers_alone() {
 
     lock.rollback().await.unwrap();
     store.insert(&model(1, "balanced")).await.unwrap();
+}
+
+#[tokio::test]
+async fn readers_that_stop_reading_keep_no_connection_from_others() {
+    let (store, _directory) = fresh().await;
+    let given = rebalance(1, &["p3", "p1", "p2"]);
+    store.record(&given).await.unwrap();
+
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        let mut portfolios = store.open(&given.header.id).await.unwrap().unwrap().into_portfolios();
+        portfolios.next().await.unwrap().unwrap();
+        stalled.push(portfolios);
+    }
+
+    assert_eq!(store.open(&given.header.id).await.unwrap().unwrap().whole().await.unwrap(), given);
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use store_sqlite::SqliteStore;
 use tempfile::TempDir;
 
-use crate::fresh;
+use crate::{fresh, read};
 
 /// A store of one model and one rebalance, changed behind its back.
 async fn damaged(sql: &str) -> (SqliteStore, TempDir) {
@@ -67,6 +67,11 @@ async fn an_unreadable_rebalance_is_corrupt() {
         "UPDATE rebalances SET failed = '{}'",
         "UPDATE rebalances SET version = -1",
         "UPDATE rebalances SET rebalance_date = 9223372036854775807",
+        "UPDATE rebalances SET number_of_portfolios = 0",
+        "UPDATE rebalances SET number_of_portfolios = 2",
+        "UPDATE rebalances SET number_of_portfolios = -1",
+        "DELETE FROM rebalance_portfolios",
+        "UPDATE rebalance_portfolios SET ordinal = 1",
         "UPDATE rebalance_portfolios SET portfolio_id = ''",
         "UPDATE rebalance_portfolios SET market_value = 'much'",
         "UPDATE rebalance_portfolios SET cash_after = '0.00000000000000000000000000001'",
@@ -77,8 +82,8 @@ async fn an_unreadable_rebalance_is_corrupt() {
     ] {
         let (store, _directory) = damaged(damage).await;
 
-        let id = rebalance(1, &[]).id;
-        assert_corrupt(RebalanceRepository::find(&store, &id).await, "rebalance", damage);
+        let id = rebalance(1, &[]).header.id;
+        assert_corrupt(read(&store, &id).await, "rebalance", damage);
         let all = RebalanceRepository::list(&store, &[], Page::default()).await;
         assert_corrupt(all, "rebalance", damage);
         if damage.contains("SET positions") {

@@ -15,7 +15,7 @@ use port_contracts::fixtures::{model, rebalance};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use crate::open;
+use crate::{open, read};
 
 const ROUNDS: u64 = 6;
 const WRITERS: u64 = 4;
@@ -44,12 +44,12 @@ async fn every_acknowledged_write_survives_kill_9() {
             let n = n.parse().unwrap();
             let (model, rebalance) = written(n);
             let found_model = ModelRepository::find(&store, &model.id).await.unwrap();
-            let found = RebalanceRepository::find(&store, &rebalance.id).await.unwrap();
+            let found = read(&store, &rebalance.header.id).await.unwrap();
             match kind {
                 "model" => assert_eq!(found_model.unwrap().content(), model.content()),
                 "rebalance" => {
                     let date = found_model.unwrap().last_rebalance_date;
-                    assert_eq!(date, Some(rebalance.date));
+                    assert_eq!(date, Some(rebalance.header.date));
                     assert_eq!(found, Some(rebalance));
                 }
                 other => panic!("{other}"),

@@ -8,6 +8,10 @@ mod opening;
 use std::path::Path;
 use std::time::Duration;
 
+use application::order_generation::ports::RebalanceRepository;
+use application::repository::Error;
+use domain::identifier::RebalanceId;
+use domain::order_generation::rebalance::Rebalance;
 use store_sqlite::{Config, SqliteStore};
 use tempfile::TempDir;
 
@@ -23,6 +27,14 @@ async fn fresh() -> (SqliteStore, TempDir) {
 
 async fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(&config(path)).await.unwrap()
+}
+
+/// A whole rebalance.
+async fn read(store: &SqliteStore, id: &RebalanceId) -> Result<Option<Rebalance>, Error> {
+    match store.open(id).await? {
+        Some(open) => open.whole().await.map(Some),
+        None => Ok(None),
+    }
 }
 
 fn config(path: &Path) -> Config {

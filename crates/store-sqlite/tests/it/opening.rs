@@ -115,7 +115,7 @@ async fn all_is_there_when_opened_again() {
 
     let store = open(&path).await;
 
-    model.last_rebalance_date = Some(rebalance.date);
+    model.last_rebalance_date = Some(rebalance.header.date);
     let models = ModelRepository::list(&store, &[], Page::default()).await;
     assert_eq!(models.unwrap(), [model]);
     let rebalances = RebalanceRepository::list(&store, &[], Page::default()).await;

@@ -3,11 +3,12 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use application::order_generation::OrderGeneration;
-use application::order_generation::ports::{Direction, RebalanceKey};
+use application::order_generation::ports::{Direction, OpenRebalance, RebalanceKey};
 use domain::identifier::PortfolioId;
 use domain::order_generation::rebalance::{
-    FailedPortfolio, PortfolioRebalance, Rebalance, RebalancedPosition,
+    FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader, RebalancedPosition,
 };
+use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde_json::Number;
 use utoipa::{IntoParams, ToSchema};
@@ -17,8 +18,9 @@ use super::rebalance::{OptimalityBody, SideBody};
 use crate::body::{Body, Fields};
 use crate::paging::{short_page, sort_keys};
 use crate::parameters::Parameters;
-use crate::problem::{Problem, ProblemBody};
+use crate::problem::Problem;
 use crate::scalar::{civil, instant, number};
+use crate::streamed;
 
 /// A kept rebalance.
 #[derive(Serialize, ToSchema)]
@@ -145,24 +147,32 @@ pub(crate) struct ContainingBody {
     portfolios: Vec<String>,
 }
 
+impl<'a> RebalanceBody<'a> {
+    fn new(
+        header: &'a RebalanceHeader,
+        number_of_portfolios: usize,
+        portfolios: Vec<PortfolioBody<'a>>,
+    ) -> Self {
+        Self {
+            rebalance_id: header.id.to_string(),
+            model_id: header.model.to_string(),
+            rebalance_date: instant(header.date),
+            model_name: header.model_name.as_str(),
+            number_of_portfolios,
+            portfolios,
+            failures: header.failed.iter().map(FailureBody::from).collect(),
+            version: header.version.get(),
+            created_at: instant(header.created_at),
+        }
+    }
+}
+
 impl<'a> From<&'a Rebalance> for RebalanceBody<'a> {
     fn from(rebalance: &'a Rebalance) -> Self {
-        let trade_date = civil(rebalance.trade_date());
-        Self {
-            rebalance_id: rebalance.id.to_string(),
-            model_id: rebalance.model.to_string(),
-            rebalance_date: instant(rebalance.date),
-            model_name: rebalance.model_name.as_str(),
-            number_of_portfolios: rebalance.portfolios.len(),
-            portfolios: rebalance
-                .portfolios
-                .iter()
-                .map(|portfolio| PortfolioBody::new(portfolio, &trade_date))
-                .collect(),
-            failures: rebalance.failed.iter().map(FailureBody::from).collect(),
-            version: rebalance.version.get(),
-            created_at: instant(rebalance.created_at),
-        }
+        let Rebalance { header, portfolios } = rebalance;
+        let trade_date = civil(header.trade_date());
+        let bodies = portfolios.iter().map(|portfolio| PortfolioBody::new(portfolio, &trade_date));
+        Self::new(header, portfolios.len(), bodies.collect())
     }
 }
 
@@ -250,7 +260,7 @@ pub(crate) struct RebalancesQuery {
 /// Kept rebalances, the latest first unless told otherwise.
 #[utoipa::path(
     get, path = "/api/v1/rebalances", tag = "rebalances", operation_id = "list_rebalances", params(RebalancesQuery),
-    responses((status = 200, body = [RebalanceBody]), (status = 400, body = ProblemBody), (status = 503, body = ProblemBody)),
+    responses((status = 200, description = "The rebalances", body = [RebalanceBody])),
 )]
 pub(super) async fn list(
     app: Data<OrderGeneration>,
@@ -279,8 +289,7 @@ fn rebalance_order(parameters: &Parameters) -> Vec<(RebalanceKey, Direction)> {
     post, path = "/api/v1/rebalances/portfolios", tag = "rebalances", operation_id = "list_rebalances_of_portfolios",
     params(RebalancesQuery), request_body = ContainingBody,
     responses(
-        (status = 200, body = [RebalanceBody]), (status = 400, body = ProblemBody), (status = 413, body = ProblemBody),
-        (status = 415, body = ProblemBody), (status = 422, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "The rebalances", body = [RebalanceBody]),
     ),
 )]
 pub(super) async fn containing(
@@ -304,8 +313,7 @@ fn portfolio_ids(fields: &Fields<'_>) -> Option<Vec<PortfolioId>> {
     get, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "get_rebalance",
     params(("rebalance_id" = String, Path)),
     responses(
-        (status = 200, body = RebalanceBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 503, body = ProblemBody),
+        (status = 200, description = "The rebalance", body = RebalanceBody),
     ),
 )]
 pub(super) async fn find(
@@ -313,7 +321,23 @@ pub(super) async fn find(
     parameters: Parameters,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.rebalance_id()?;
-    Ok(HttpResponse::Ok().json(RebalanceBody::from(&app.rebalance(&id).await?)))
+    written(app.rebalance(&id).await?).await
+}
+
+/// As `RebalanceBody` is written, but its portfolios while they are read.
+async fn written(rebalance: OpenRebalance<'static>) -> Result<HttpResponse, Problem> {
+    const PORTFOLIOS: &str = r#""portfolios":["#;
+
+    let header = &rebalance.header;
+    let trade_date = civil(header.trade_date());
+    let empty = json(&RebalanceBody::new(header, rebalance.number_of_portfolios(), Vec::new()));
+    // Inside a string a quote is escaped, so this can only be the field.
+    let field = empty.find(PORTFOLIOS).expect("the body has portfolios");
+    let (before, after) = empty.split_at(field + PORTFOLIOS.len());
+    let (before, after) = (before.to_owned(), after.to_owned());
+
+    let portfolio = move |portfolio| json(&PortfolioBody::new(&portfolio, &trade_date));
+    streamed::list(before, rebalance.into_portfolios().map_ok(portfolio), after).await
 }
 
 /// The portfolios of a kept rebalance, without their trades.
@@ -321,8 +345,7 @@ pub(super) async fn find(
     get, path = "/api/v1/rebalance/{rebalance_id}/portfolios", tag = "rebalances",
     operation_id = "get_rebalance_portfolios", params(("rebalance_id" = String, Path)),
     responses(
-        (status = 200, body = [PortfolioWithPositionsBody]), (status = 400, body = ProblemBody),
-        (status = 404, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "Its portfolios", body = [PortfolioWithPositionsBody]),
     ),
 )]
 pub(super) async fn portfolios(
@@ -330,9 +353,13 @@ pub(super) async fn portfolios(
     parameters: Parameters,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.rebalance_id()?;
-    let rebalance = app.rebalance(&id).await?;
-    let portfolios: Vec<_> = rebalance.portfolios.iter().map(PortfolioWithPositionsBody::from).collect();
-    Ok(HttpResponse::Ok().json(portfolios))
+    written_without_trades(app.rebalance(&id).await?).await
+}
+
+async fn written_without_trades(rebalance: OpenRebalance<'static>) -> Result<HttpResponse, Problem> {
+    let portfolio = |portfolio| json(&PortfolioWithPositionsBody::from(&portfolio));
+    let portfolios = rebalance.into_portfolios().map_ok(portfolio);
+    streamed::list("[".to_owned(), portfolios, "]".to_owned()).await
 }
 
 /// The positions of one portfolio of a kept rebalance, without their trades.
@@ -341,8 +368,7 @@ pub(super) async fn portfolios(
     operation_id = "get_rebalance_positions",
     params(("rebalance_id" = String, Path), ("portfolio_id" = String, Path)),
     responses(
-        (status = 200, body = [PositionBody]), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 503, body = ProblemBody),
+        (status = 200, description = "Its positions", body = [PositionBody]),
     ),
 )]
 pub(super) async fn positions(
@@ -367,8 +393,8 @@ pub(crate) struct MessageBody {
     delete, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "delete_rebalance",
     params(("rebalance_id" = String, Path), VersionQuery),
     responses(
-        (status = 200, body = MessageBody), (status = 400, body = ProblemBody), (status = 404, body = ProblemBody),
-        (status = 409, body = ProblemBody), (status = 503, body = ProblemBody),
+        (status = 200, description = "Deleted", body = MessageBody),
+        (status = 409, description = "It has another version"),
     ),
 )]
 pub(super) async fn delete(
@@ -382,4 +408,51 @@ pub(super) async fn delete(
 
 fn shown(rebalances: &[Rebalance]) -> HttpResponse {
     HttpResponse::Ok().json(rebalances.iter().map(RebalanceBody::from).collect::<Vec<_>>())
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("strings, numbers, lists and structs serialise")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::body;
+    use domain::order_generation::model::ModelName;
+    use futures_util::stream;
+    use port_contracts::fixtures::{failed, rebalance, rebalanced_position};
+
+    use super::*;
+
+    fn opened(rebalance: &Rebalance) -> OpenRebalance<'static> {
+        let Rebalance { header, portfolios } = rebalance.clone();
+        OpenRebalance::new(header, portfolios.len(), stream::iter(portfolios.into_iter().map(Ok)))
+    }
+
+    async fn text(reply: Result<HttpResponse, Problem>) -> String {
+        let bytes = body::to_bytes(reply.unwrap().into_body()).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    #[actix_web::test]
+    async fn what_is_written_while_it_is_read_is_the_body_to_the_byte() {
+        let empty = rebalance(1, &[]);
+        let mut all_failed = empty.clone();
+        all_failed.header.failed = vec![failed("p1", "infeasible", r#""portfolios":[]"#)];
+        let mut without_positions = rebalance(2, &["p1", "p2"]);
+        without_positions.portfolios[0].positions.clear();
+        let mut misleading = rebalance(3, &["p1"]);
+        misleading.header.model_name = ModelName::new(r#""portfolios":[1],\u0022"#).unwrap();
+        let mut large = rebalance(4, &["p"; 500]);
+        for (portfolio, n) in large.portfolios.iter_mut().zip(-250..) {
+            portfolio.positions.push(rebalanced_position(2, n));
+        }
+
+        for given in [empty, all_failed, without_positions, misleading, large] {
+            let whole = json(&RebalanceBody::from(&given));
+            assert_eq!(text(written(opened(&given)).await).await, whole);
+
+            let bodies: Vec<_> = given.portfolios.iter().map(PortfolioWithPositionsBody::from).collect();
+            assert_eq!(text(written_without_trades(opened(&given)).await).await, json(&bodies));
+        }
+    }
 }

@@ -1,0 +1,217 @@
+//! The MongoDB store: for a service that runs many times, or beside a database that is there already.
+//!
+//! Every change is one conditional command. What takes several documents is one transaction where the
+//! deployment has them; on a standalone server it is a sequence that readers see only once it is whole.
+
+#![forbid(unsafe_code)]
+
+mod decimal;
+mod document;
+mod failure;
+mod order_generation;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::health::Probe;
+use application::repository::Source;
+use async_trait::async_trait;
+use bson::{RawDocumentBuf, doc};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use mongodb::options::{
+    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+};
+use mongodb::{Client, Collection, Cursor, Database};
+use tokio::sync::OnceCell;
+
+#[derive(Clone)]
+pub struct Config {
+    /// `mongodb://…` or `mongodb+srv://…`; may hold credentials.
+    pub url: String,
+    pub database: String,
+    /// How long a call looks for a server, a connection attempt may take, and a majority may take to
+    /// confirm a write.
+    pub timeout: Duration,
+    pub min_pool_size: u32,
+    /// Calls beyond it wait for a connection.
+    pub max_pool_size: u32,
+    /// A connection unused for so long is closed.
+    pub idle_timeout: Duration,
+}
+
+/// A handle on the database; clones share its connections.
+#[derive(Clone)]
+pub struct MongoStore {
+    client: Client,
+    database: Database,
+    deployment: Arc<OnceCell<Deployment>>,
+    patience: Duration,
+}
+
+/// How many of the settings' timeouts a command may take: to find a server, to connect, and to be
+/// answered.
+const PATIENCE: u32 = 3;
+
+/// What a server can do, found out once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deployment {
+    Standalone,
+    /// A replica set or a sharded cluster: it has transactions.
+    Replicated,
+}
+
+/// The driver's own words are left out: they may quote the URL, password and all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the MongoDB URL does not begin with mongodb:// or mongodb+srv://")]
+    NoScheme,
+    #[error("the MongoDB URL is malformed; are its options known, and is its password percent-encoded?")]
+    Malformed,
+    #[error("the mongodb+srv:// URL is malformed, or its hosts cannot be looked up")]
+    NoHosts,
+    #[error("`{0}` cannot be the name of a database")]
+    Database(String),
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot bring the indexes of the database up to date")]
+pub struct PrepareError(#[from] mongodb::error::Error);
+
+impl MongoStore {
+    /// Connects to nothing yet: a server that is away now may be there for the first call.
+    ///
+    /// Only a `mongodb+srv://` URL needs the network at once, for its hosts.
+    pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
+        if !is_database_name(&config.database) {
+            return Err(ConnectError::Database(config.database.clone()));
+        }
+        let client = Client::with_options(options(config).await?).map_err(|_| ConnectError::Malformed)?;
+        let database = client.database(&config.database);
+        Ok(Self { client, database, deployment: Arc::default(), patience: config.timeout * PATIENCE })
+    }
+
+    /// Creates the indexes that are missing, and removes what a crash cut off.
+    ///
+    /// Needed once, and done before the first call if not at the start; harmless when repeated.
+    pub async fn prepare(&self) -> Result<(), PrepareError> {
+        self.deployment.get_or_try_init(|| Box::pin(self.look_around())).await?;
+        Ok(())
+    }
+
+    /// Ends the calls under way and closes the connections, those of all clones too.
+    pub async fn close(&self) {
+        self.client.clone().shutdown().immediate(true).await;
+    }
+
+    /// What the server can do, once everything is prepared.
+    async fn ready(&self) -> Result<Deployment, mongodb::error::Error> {
+        if let Some(deployment) = self.deployment.get() {
+            return Ok(*deployment);
+        }
+        self.in_time(self.deployment.get_or_try_init(|| Box::pin(self.look_around()))).await.copied()
+    }
+
+    /// The driver waits for ever for the answer of a server that was there when it was asked.
+    async fn in_time<T>(
+        &self,
+        command: impl IntoFuture<Output = Result<T, mongodb::error::Error>>,
+    ) -> Result<T, mongodb::error::Error> {
+        in_time(self.patience, command).await
+    }
+
+    /// What a query finds, each part of it in time.
+    async fn answers(
+        &self,
+        query: impl IntoFuture<Output = Result<Cursor<RawDocumentBuf>, mongodb::error::Error>>,
+    ) -> Result<Answers, mongodb::error::Error> {
+        let patience = self.patience;
+        let cursor = in_time(patience, query).await?;
+        let answers = stream::try_unfold(cursor, move |mut cursor| async move {
+            let next = in_time(patience, cursor.try_next()).await?;
+            Ok(next.map(|document| (document, cursor)))
+        });
+        Ok(answers.boxed())
+    }
+
+    async fn look_around(&self) -> Result<Deployment, mongodb::error::Error> {
+        let hello = self.in_time(self.database.run_command(doc! { "hello": 1 })).await?;
+        let is_router = hello.get_str("msg").is_ok_and(|message| message == "isdbgrid");
+        let replicated = is_router || hello.contains_key("setName");
+        order_generation::create_indexes(&self.database).await?;
+        order_generation::sweep(&self.database).await?;
+        Ok(if replicated { Deployment::Replicated } else { Deployment::Standalone })
+    }
+
+    fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
+        self.database.collection(name)
+    }
+}
+
+#[async_trait]
+impl Probe for MongoStore {
+    async fn check(&self) -> Result<(), Source> {
+        self.in_time(self.database.run_command(doc! { "ping": 1 })).await?;
+        Ok(())
+    }
+}
+
+type Answers = BoxStream<'static, Result<RawDocumentBuf, mongodb::error::Error>>;
+
+async fn in_time<T>(
+    patience: Duration,
+    command: impl IntoFuture<Output = Result<T, mongodb::error::Error>>,
+) -> Result<T, mongodb::error::Error> {
+    match tokio::time::timeout(patience, command.into_future()).await {
+        Ok(answer) => answer,
+        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+    }
+}
+
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { url: _, database, timeout, min_pool_size, max_pool_size, idle_timeout } = self;
+        f.debug_struct("Config")
+            .field("database", database)
+            .field("timeout", timeout)
+            .field("min_pool_size", min_pool_size)
+            .field("max_pool_size", max_pool_size)
+            .field("idle_timeout", idle_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MongoStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MongoStore").field("database", &self.database.name()).finish_non_exhaustive()
+    }
+}
+
+async fn options(config: &Config) -> Result<ClientOptions, ConnectError> {
+    let with_lookup = config.url.starts_with("mongodb+srv://");
+    if !with_lookup && !config.url.starts_with("mongodb://") {
+        return Err(ConnectError::NoScheme);
+    }
+    let mut options = ClientOptions::parse(&config.url)
+        .await
+        .map_err(|_| if with_lookup { ConnectError::NoHosts } else { ConnectError::Malformed })?;
+    options.app_name.get_or_insert_with(|| "globeco".to_owned());
+    options.server_selection_timeout = Some(config.timeout);
+    options.connect_timeout = Some(config.timeout);
+    options.min_pool_size = Some(config.min_pool_size);
+    options.max_pool_size = Some(config.max_pool_size.max(1));
+    options.max_idle_time = Some(config.idle_timeout);
+    // An acknowledged write outlives the loss of any one server; a read sees none that may be undone.
+    options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
+    options.read_concern = Some(ReadConcern::majority());
+    options.write_concern = Some(
+        WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(config.timeout).build(),
+    );
+    Ok(options)
+}
+
+/// MongoDB's own rules, on all systems.
+fn is_database_name(name: &str) -> bool {
+    let legal = |c: char| !c.is_whitespace() && !c.is_control() && !"/\\.\"$*<>:|?".contains(c);
+    !name.is_empty() && name.len() < 64 && name.chars().all(legal)
+}

@@ -1,0 +1,109 @@
+//! Many at once, through clients that know nothing of each other.
+
+use application::order_generation::ports::{ModelRepository, Page, RebalanceRepository};
+use bson::{Document, doc};
+use domain::order_generation::model::Model;
+use futures_util::TryStreamExt;
+use futures_util::future::join_all;
+use mongodb::Client;
+use port_contracts::fixtures::{give_up_after, minute, model, rebalance};
+use store_mongodb::MongoStore;
+
+use crate::server::{config, deployments, fresh, replica_set};
+
+#[tokio::test]
+async fn racing_writers_of_two_processes_are_never_refused() {
+    for url in deployments() {
+        let (one, guard) = fresh(url.clone()).await;
+        let other = MongoStore::connect(&config(url, &guard.name)).await.unwrap();
+        let stores = [one, other];
+
+        let writers = (0..16).map(async |n| {
+            let store = &stores[usize::try_from(n % 2).unwrap()];
+            let mut model = model(n, &format!("model {n}"));
+            store.insert(&model).await.unwrap();
+            for round in 0..4 {
+                model = store.replace(&model.id, &model.content(), None, model.version).await.unwrap();
+                store.record(&rebalance(round * 16 + n, &["p1"])).await.unwrap();
+            }
+        });
+        join_all(writers).await;
+
+        let models = ModelRepository::list(&stores[0], &[], Page::default()).await.unwrap();
+        assert!(models.iter().all(|model| model.version.get() == 5));
+        let rebalances = RebalanceRepository::list(&stores[1], &[], Page::default()).await;
+        assert_eq!(rebalances.unwrap().len(), 64);
+    }
+}
+
+#[tokio::test]
+async fn of_racers_through_two_clients_one_wins() {
+    for url in deployments() {
+        let (one, guard) = fresh(url.clone()).await;
+        let other = MongoStore::connect(&config(url, &guard.name)).await.unwrap();
+        let given = model(1, "balanced");
+        one.insert(&given).await.unwrap();
+        let contents: Vec<Model> = (0..20).map(|n| model(n, &format!("racer {n}"))).collect();
+
+        let racers = (0..).zip(&contents).map(async |(n, racer)| {
+            let store = if n % 2 == 0 { &one } else { &other };
+            store.replace(&given.id, &racer.content(), None, given.version).await
+        });
+        let won = join_all(racers).await.into_iter().flatten().count();
+
+        assert_eq!(won, 1);
+    }
+}
+
+#[tokio::test]
+async fn records_to_one_model_through_two_clients_all_succeed() {
+    for url in deployments() {
+        let (one, guard) = fresh(url.clone()).await;
+        let other = MongoStore::connect(&config(url, &guard.name)).await.unwrap();
+        one.insert(&model(1, "balanced")).await.unwrap();
+
+        let racers = (0..24).map(async |n| {
+            let mut given = rebalance(n, &["p1", "p2"]);
+            given.header.model = model(1, "balanced").id;
+            given.header.date = minute(i64::try_from(n * 7 % 24).unwrap());
+            let store = if n % 2 == 0 { &one } else { &other };
+            store.record(&given).await
+        });
+        let results = join_all(racers).await;
+
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+        let stored = ModelRepository::find(&one, &model(1, "balanced").id).await.unwrap().unwrap();
+        assert_eq!(stored.last_rebalance_date, Some(minute(23)));
+    }
+}
+
+#[tokio::test]
+async fn a_call_given_up_leaves_no_transaction_open() {
+    let Some(url) = replica_set() else { return };
+    let (_, guard) = fresh(url.clone()).await;
+    let joint = if url.contains('?') { '&' } else { '?' };
+    let named = format!("{url}{joint}appName={}", guard.name);
+    let store = MongoStore::connect(&config(named, &guard.name)).await.unwrap();
+    store.prepare().await.unwrap();
+
+    for polls in 0..40 {
+        let given = rebalance(u64::try_from(polls).unwrap(), &["p1", "p2", "p3"]);
+        give_up_after(polls, store.record(&given)).await;
+        let header = &given.header;
+        let deleting = RebalanceRepository::delete(&store, &header.id, header.version);
+        give_up_after(polls, deleting).await;
+    }
+
+    let admin = Client::with_uri_str(&url).await.unwrap().database("admin");
+    for attempt in 0.. {
+        let ours = doc! { "appName": &guard.name, "transaction": { "$exists": true } };
+        let open =
+            admin.aggregate([doc! { "$currentOp": { "idleSessions": true } }, doc! { "$match": ours }]);
+        let open: Vec<Document> = open.await.unwrap().try_collect().await.unwrap();
+        if open.is_empty() {
+            break;
+        }
+        assert!(attempt < 50, "{open:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+}

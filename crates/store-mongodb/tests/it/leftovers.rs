@@ -1,0 +1,98 @@
+//! What a crash between two steps leaves, and who removes it.
+
+use application::order_generation::ports::{Page, RebalanceRepository};
+use bson::oid::ObjectId;
+use bson::{DateTime, Document, doc};
+use mongodb::Database;
+use port_contracts::fixtures::{portfolio, portfolios, rebalance};
+use store_mongodb::MongoStore;
+
+use crate::server::{config, deployments, fresh};
+
+async fn kept(database: &Database) -> u64 {
+    database.collection::<Document>("rebalance_portfolios").count_documents(doc! {}).await.unwrap()
+}
+
+async fn notes(database: &Database) -> u64 {
+    database.collection::<Document>("rebalance_leftovers").count_documents(doc! {}).await.unwrap()
+}
+
+async fn make_overdue(database: &Database) {
+    let long_ago = doc! { "$set": { "since": DateTime::from_millis(1_000_000_000_000) } };
+    database.collection::<Document>("rebalance_leftovers").update_many(doc! {}, long_ago).await.unwrap();
+}
+
+#[tokio::test]
+async fn portfolios_whose_header_never_came_are_seen_by_nobody_and_removed_in_time() {
+    for url in deployments() {
+        let (store, guard) = fresh(url.clone()).await;
+        let database = guard.database().await;
+        let whole = rebalance(1, &["p1", "p2"]);
+        let cut = rebalance(2, &["p1", "p2", "p3"]);
+        store.record(&whole).await.unwrap();
+        store.record(&cut).await.unwrap();
+        let headers = database.collection::<Document>("rebalances");
+        let id = ObjectId::from_bytes(cut.header.id.bytes());
+        let header = headers.find_one_and_delete(doc! { "_id": id }).await.unwrap().unwrap();
+        let recording = header.get_object_id("recording").unwrap();
+        let note = doc! { "_id": recording, "rebalance_id": id, "since": DateTime::now() };
+        database.collection::<Document>("rebalance_leftovers").insert_one(note).await.unwrap();
+
+        assert!(store.open(&cut.header.id).await.unwrap().is_none());
+        assert_eq!(store.find_portfolio(&cut.header.id, &portfolio("p3")).await.unwrap(), None);
+        assert_eq!(store.containing(&portfolios(&["p1"]), Page::default()).await.unwrap(), [whole]);
+
+        started_again(&url, &guard.name).await;
+        assert_eq!(kept(&database).await, 5, "they may be of a call under way");
+        make_overdue(&database).await;
+        started_again(&url, &guard.name).await;
+        assert_eq!((kept(&database).await, notes(&database).await), (2, 0));
+    }
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_no_leftover_even_where_the_note_stayed() {
+    for url in deployments() {
+        let (store, guard) = fresh(url.clone()).await;
+        let database = guard.database().await;
+        let given = rebalance(1, &["p1", "p2"]);
+        store.record(&given).await.unwrap();
+        assert_eq!(notes(&database).await, 0);
+        let headers = database.collection::<Document>("rebalances");
+        let header = headers.find_one(doc! {}).await.unwrap().unwrap();
+        let note = doc! { "_id": header.get_object_id("recording").unwrap(),
+        "rebalance_id": header.get_object_id("_id").unwrap() };
+        database.collection::<Document>("rebalance_leftovers").insert_one(note).await.unwrap();
+        make_overdue(&database).await;
+
+        started_again(&url, &guard.name).await;
+
+        assert_eq!((kept(&database).await, notes(&database).await), (2, 0));
+        let opened = store.open(&given.header.id).await.unwrap().unwrap();
+        assert_eq!(opened.whole().await.unwrap(), given);
+    }
+}
+
+#[tokio::test]
+async fn the_portfolios_of_a_deleted_rebalance_are_removed_in_time() {
+    for url in deployments() {
+        let (store, guard) = fresh(url.clone()).await;
+        let database = guard.database().await;
+        for n in [1, 2] {
+            store.record(&rebalance(n, &["p1", "p2"])).await.unwrap();
+        }
+        let [first, second] = [1, 2].map(|n| rebalance(n, &[]).header);
+
+        RebalanceRepository::delete(&store, &first.id, first.version).await.unwrap();
+        assert_eq!(kept(&database).await, 4, "someone may be reading them");
+        make_overdue(&database).await;
+        RebalanceRepository::delete(&store, &second.id, second.version).await.unwrap();
+
+        assert_eq!((kept(&database).await, notes(&database).await), (2, 1));
+    }
+}
+
+async fn started_again(url: &str, database: &str) {
+    let store = MongoStore::connect(&config(url.to_owned(), database)).await.unwrap();
+    store.prepare().await.unwrap();
+}

@@ -1,0 +1,74 @@
+//! How the server finds what it is asked for, told by its own profiler.
+
+use application::order_generation::ports::{
+    Direction, ModelKey, ModelRepository, Page, RebalanceKey, RebalanceRepository,
+};
+use bson::{Document, doc};
+use futures_util::TryStreamExt;
+use port_contracts::fixtures::{minute, model, portfolio, portfolios, rebalance};
+use store_mongodb::MongoStore;
+
+use crate::server::{deployments, fresh};
+
+#[tokio::test]
+async fn no_call_makes_the_server_read_a_whole_collection_or_sort_in_memory() {
+    for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        store.prepare().await.unwrap();
+        for n in 0..50 {
+            let mut given = model(n, &format!("model {n}"));
+            given.created_at = minute(i64::try_from(n).unwrap());
+            store.insert(&given).await.unwrap();
+        }
+        let database = guard.database().await;
+        database.run_command(doc! { "profile": 2 }).await.unwrap();
+
+        every_call(&store).await;
+
+        database.run_command(doc! { "profile": 0 }).await.unwrap();
+        let profile = database.collection::<Document>("system.profile");
+        let planned = profile.find(doc! { "planSummary": { "$exists": true } }).await.unwrap();
+        let planned: Vec<Document> = planned.try_collect().await.unwrap();
+        assert!(20 < planned.len(), "{}", planned.len());
+        for operation in planned {
+            let summary = operation.get_str("planSummary").unwrap();
+            assert!(!summary.contains("COLLSCAN"), "{operation}");
+            let gathers = operation.get_str("ns").unwrap().ends_with("rebalances")
+                && operation.to_string().contains("$or");
+            assert!(gathers || !operation.get_bool("hasSortStage").unwrap_or(false), "{operation}");
+        }
+    }
+}
+
+async fn every_call(store: &MongoStore) {
+    let page = Page { offset: 1, limit: Some(5) };
+    let first = model(1, "model 1");
+    ModelRepository::find(store, &first.id).await.unwrap();
+    ModelRepository::list(store, &[], page).await.unwrap();
+    for key in [ModelKey::Id, ModelKey::Name, ModelKey::LastRebalanceDate] {
+        for direction in [Direction::Ascending, Direction::Descending] {
+            ModelRepository::list(store, &[(key, direction)], page).await.unwrap();
+        }
+    }
+    store.newest_followed_by(&portfolio("p1")).await.unwrap();
+    store.replace(&first.id, &first.content(), Some(minute(1)), first.version).await.unwrap();
+    store.replace(&first.id, &first.content(), None, first.version).await.unwrap_err();
+    ModelRepository::delete(store, &first.id, first.version.next()).await.unwrap();
+
+    for n in 0..10 {
+        store.record(&rebalance(n, &["p1", "p2"])).await.unwrap();
+    }
+    let recorded = rebalance(1, &[]).header;
+    store.open(&recorded.id).await.unwrap().unwrap().whole().await.unwrap();
+    RebalanceRepository::list(store, &[], page).await.unwrap();
+    let keys =
+        [RebalanceKey::Id, RebalanceKey::ModelName, RebalanceKey::Date, RebalanceKey::NumberOfPortfolios];
+    for key in keys {
+        for direction in [Direction::Ascending, Direction::Descending] {
+            RebalanceRepository::list(store, &[(key, direction)], page).await.unwrap();
+        }
+    }
+    store.containing(&portfolios(&["p1", "p9"]), page).await.unwrap();
+    store.find_portfolio(&recorded.id, &portfolio("p2")).await.unwrap();
+    RebalanceRepository::delete(store, &recorded.id, recorded.version).await.unwrap();
+}
