@@ -13,6 +13,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use application::chain::Chain;
 use application::health::Probe;
 use application::repository::Source;
 use async_trait::async_trait;
@@ -91,7 +92,7 @@ impl SqliteStore {
         let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)");
         if let Err(error) = checkpoint.execute(&self.writer).await {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = %Chain(&error),
                 "the write-ahead log stays beside the database"
             );
         }

@@ -139,6 +139,11 @@ impl Problem {
         self.budget
     }
 
+    /// The value of the fractions of shares that stay held, in units.
+    pub(super) const fn residues(&self) -> i128 {
+        self.value - self.budget
+    }
+
     /// In units, rounded down.
     pub(super) fn half_a_cent(&self) -> i128 {
         5 * power_of_ten(self.scale) / 1000
@@ -182,9 +187,8 @@ impl Problem {
         let lowest: Vec<i64> = self.rows.iter().map(|row| row.lowest).collect();
         let needed = self.cost(&lowest);
         if self.budget < needed {
-            let residues: i128 = self.rows.iter().map(|row| row.residue).sum();
             return Err(Refusal::MinimumsExceedCash {
-                needed: self.money(needed + residues),
+                needed: self.money(needed + self.residues()),
                 available: self.market_value(),
             });
         }

@@ -159,7 +159,7 @@ impl Problem {
     pub fn accept(&self, answer: &Answer, portfolio: PortfolioId) -> Result<PortfolioRebalance, Unsound> {
         self.verify(answer)?;
         let quantities = &answer.quantities;
-        let spent = self.cost(quantities) + self.rows().iter().map(|row| row.residue).sum::<i128>();
+        let spent = self.cost(quantities) + self.residues();
         let rows = self.lines().iter().zip(self.rows()).zip(quantities);
         Ok(PortfolioRebalance {
             portfolio,

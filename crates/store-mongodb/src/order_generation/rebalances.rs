@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use application::chain::Chain;
 use application::order_generation::ports::{
     Direction, OpenRebalance, Page, RebalanceKey, RebalanceRepository,
 };
@@ -120,7 +121,7 @@ impl RebalanceRepository for MongoStore {
             return Err(self.unmatched(REBALANCES, REBALANCE, id, expected).await);
         }
         if let Err(error) = self.in_time(leftovers::sweep(&self.database)).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "leftovers stay for now");
+            tracing::warn!(error = %Chain(&error), "leftovers stay for now");
         }
         Ok(())
     }
@@ -233,7 +234,7 @@ impl MongoStore {
         }
         self.collection(REBALANCES).insert_one(&recording.header).await?;
         if let Err(error) = forget(&self.database, recording.id).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a note of leftovers stays for now");
+            tracing::warn!(error = %Chain(&error), "a note of leftovers stays for now");
         }
         Ok(())
     }
