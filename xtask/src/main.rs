@@ -1,5 +1,6 @@
 //! Commands for those who work on this repository: `cargo xtask <command>`.
 
+mod bench;
 mod mongod;
 mod test;
 mod tidy;
@@ -14,6 +15,8 @@ usage: cargo xtask <command>
 
   test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
                          the arguments go to `cargo test`, whose output is then shown whole
+  bench store            how fast models and rebalances are kept and read, in each store and by
+                         its bare driver, and how much memory a large rebalance takes
   mongod install         the MongoDB server of the tests, into the target directory
   mongod start [--replica-set] [--port N]
                          runs it on this machine, on a free port unless one is given; prints its URL
@@ -32,6 +35,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         ["test"] => test::run(&[]),
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
+        ["bench", arguments @ ..] => bench::run(arguments),
         ["mongod", "install"] => mongod::install(),
         ["mongod", "start", arguments @ ..] => mongod::start(arguments),
         ["mongod", "stop"] => mongod::stop(),

@@ -4,24 +4,20 @@ use ethnum::U256;
 use rust_decimal::Decimal;
 
 /// Significant digits of the shares and drifts kept in a record.
-pub const RECORD_DIGITS: usize = 18;
+pub const RECORD_DIGITS: u32 = 18;
 
 /// Decimals of the share shown in the reply of a rebalance.
 pub const REPLY_DECIMALS: u32 = 4;
 
 /// `numerator / denominator` to `decimals` decimals, half away from zero; zero when the denominator is.
 ///
-/// Long division on integers, so a quotient a hair off the half is never mistaken for it.
+/// In integers, so a quotient a hair off the half is never mistaken for it.
 /// Panics when the result needs more than the 28 digits of a decimal; shares and drifts never do.
 pub fn quotient_to_decimals(numerator: Decimal, denominator: Decimal, decimals: u32) -> Decimal {
     if denominator.is_zero() {
         return Decimal::new(0, decimals);
     }
-    let mut division = LongDivision::of(numerator, denominator);
-    for _ in 0..decimals {
-        division.next_decimal();
-    }
-    division.round_half_up(decimals)
+    Fraction::new(numerator, denominator).rounded(decimals)
 }
 
 /// `numerator / denominator` to [`RECORD_DIGITS`] significant digits, half away from zero, without
@@ -32,51 +28,78 @@ pub fn quotient_for_the_record(numerator: Decimal, denominator: Decimal) -> Deci
     if numerator.is_zero() || denominator.is_zero() {
         return Decimal::ZERO;
     }
-    let limit = U256::new(10_u128.pow(u32::try_from(RECORD_DIGITS).unwrap_or(u32::MAX) - 1));
-    let mut division = LongDivision::of(numerator, denominator);
-    let mut decimals = 0;
-    while division.quotient < limit && decimals < Decimal::MAX_SCALE {
-        division.next_decimal();
-        decimals += 1;
-    }
-    division.round_half_up(decimals).normalize()
+    let fraction = Fraction::new(numerator, denominator);
+    let decimals = fraction.decimals_for(RECORD_DIGITS).min(Decimal::MAX_SCALE);
+    fraction.rounded(decimals).normalize()
 }
 
-struct LongDivision {
-    negative: bool,
-    quotient: U256,
-    remainder: U256,
+/// A quotient of whole numbers.
+struct Fraction {
+    is_negative: bool,
+    dividend: U256,
     divisor: U256,
 }
 
-impl LongDivision {
-    fn of(numerator: Decimal, denominator: Decimal) -> Self {
+impl Fraction {
+    fn new(numerator: Decimal, denominator: Decimal) -> Self {
         // 96 bits of mantissa and at most 28 digits of alignment stay below 256 bits.
         let aligned = |number: Decimal, other: Decimal| {
-            U256::from(number.mantissa().unsigned_abs())
-                * U256::new(10_u128.pow(other.scale().saturating_sub(number.scale())))
+            let zeros = other.scale().saturating_sub(number.scale());
+            U256::from(number.mantissa().unsigned_abs()) * power_of_ten(zeros)
         };
-        let dividend = aligned(numerator, denominator);
-        let divisor = aligned(denominator, numerator);
         Self {
-            negative: numerator.is_sign_negative() != denominator.is_sign_negative(),
-            quotient: dividend / divisor,
-            remainder: dividend % divisor,
-            divisor,
+            is_negative: numerator.is_sign_negative() != denominator.is_sign_negative(),
+            dividend: aligned(numerator, denominator),
+            divisor: aligned(denominator, numerator),
         }
     }
 
-    fn next_decimal(&mut self) {
-        let dividend = self.remainder * U256::new(10);
-        self.quotient = self.quotient * U256::new(10) + dividend / self.divisor;
-        self.remainder = dividend % self.divisor;
+    /// The fewest decimals that show so many significant digits.
+    fn decimals_for(&self, digits: u32) -> u32 {
+        let whole_digits = self.dividend / self.divisor;
+        if U256::ONE <= whole_digits {
+            return digits.saturating_sub(digits_of(whole_digits));
+        }
+        // One less than the zeros behind the point, or as many.
+        let zeros = (digits_of(self.divisor) - digits_of(self.dividend)).min(Decimal::MAX_SCALE);
+        let first_digit_comes = self.divisor <= self.dividend * power_of_ten(zeros);
+        digits - 1 + zeros + u32::from(!first_digit_comes)
     }
 
-    fn round_half_up(self, decimals: u32) -> Decimal {
-        let up = self.divisor - self.remainder <= self.remainder;
-        let units = i128::try_from(self.quotient + U256::from(up)).expect("a quotient of 28 digits at most");
-        let units = if self.negative { -units } else { units };
+    fn rounded(&self, decimals: u32) -> Decimal {
+        let (quotient, remainder) = self.divided(decimals);
+        let up = self.divisor - remainder <= remainder;
+        let units = i128::try_from(quotient + U256::from(up)).expect("a quotient of 28 digits at most");
+        let units = if self.is_negative { -units } else { units };
         Decimal::try_from_i128_with_scale(units, decimals).expect("a quotient of 28 digits at most")
+    }
+
+    /// The quotient in units of 10^-decimals, rounded down, and what is left.
+    fn divided(&self, decimals: u32) -> (U256, U256) {
+        let narrow = |number: U256| u128::try_from(number).ok();
+        if let (Some(dividend), Some(divisor)) = (narrow(self.dividend), narrow(self.divisor))
+            && let Some(dividend) = dividend.checked_mul(10_u128.pow(decimals))
+        {
+            return (U256::from(dividend / divisor), U256::from(dividend % divisor));
+        }
+        // Digit by digit, since all of them at once may not fit.
+        let ten = U256::new(10);
+        let whole = (self.dividend / self.divisor, self.dividend % self.divisor);
+        (0..decimals).fold(whole, |(quotient, remainder), _| {
+            let dividend = remainder * ten;
+            (quotient * ten + dividend / self.divisor, dividend % self.divisor)
+        })
+    }
+}
+
+fn power_of_ten(exponent: u32) -> U256 {
+    U256::new(10_u128.pow(exponent))
+}
+
+fn digits_of(number: U256) -> u32 {
+    match u128::try_from(number) {
+        Ok(number) => number.checked_ilog10().map_or(0, |digits| digits + 1),
+        Err(_) => digits_of(number / power_of_ten(38)) + 38,
     }
 }
 
@@ -102,6 +125,10 @@ mod tests {
         assert_eq!(quotient_for_the_record(dec!(1000), dec!(8)), dec!(125));
         assert_eq!(quotient_for_the_record(dec!(5), dec!(0)), Decimal::ZERO);
         assert_eq!(quotient_for_the_record(dec!(-1), dec!(4)), dec!(-0.25));
+        let least = Decimal::from_parts(1, 0, 0, false, 28);
+        assert_eq!(quotient_for_the_record(least, Decimal::MAX), Decimal::ZERO);
+        assert_eq!(quotient_for_the_record(least, dec!(2)), least);
+        assert_eq!(quotient_for_the_record(least, dec!(0.0000000001)), dec!(0.000000000000000001));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use application::order_generation::ports::{Optimizer, OptimizerError};
 use async_trait::async_trait;
-use domain::order_generation::optimum::{Answer, Limits, optimum, optimum_at_once};
+use domain::order_generation::optimum::{Answer, Limits, NeedsBranching, optimum, optimum_at_once};
 use domain::order_generation::problem::Problem;
 use tokio::sync::Semaphore;
 use tokio::task;
@@ -54,7 +54,8 @@ impl Optimizer for ExactOptimizer {
         if let Some(answer) = optimum_at_once(&problem) {
             return Ok(answer);
         }
-        self.work(move || optimum(&problem, Limits::default())).await
+        let answer = self.work(move || optimum(&problem, Limits::default())).await?;
+        answer.map_err(|NeedsBranching(rule)| OptimizerError::Unsupported(rule))
     }
 }
 

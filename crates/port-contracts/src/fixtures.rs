@@ -1,5 +1,6 @@
 //! Small stored things to write contracts with.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::pin::pin;
 use std::task::Poll;
@@ -13,6 +14,9 @@ use domain::order_generation::position::{Band, Position, Positions};
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalanceHeader,
     RebalancedPosition, Trade,
+};
+use domain::order_generation::trading_rules::{
+    Amount, CostRate, GroupLimit, Lot, LotSizes, Share, TradingRules, Turnover,
 };
 use domain::version::Version;
 use rust_decimal::Decimal;
@@ -74,10 +78,73 @@ pub fn model(n: u64, name: &str) -> Model {
         name: ModelName::new(name).unwrap(),
         positions: positions(&[dec!(0.60), dec!(0.35)]),
         followers: followers(&["p1"]),
+        rules: TradingRules::default(),
         last_rebalance_date: None,
         version: Version::FIRST,
         created_at: minute(0),
     }
+}
+
+/// None, each rule alone, all of them at once at either end of what they may be, and zeros that are
+/// written with decimals.
+pub fn trading_rules() -> Vec<TradingRules> {
+    fn rule<T: TryFrom<Decimal, Error: Debug>>(number: Decimal) -> T {
+        number.try_into().unwrap()
+    }
+    let none = TradingRules::default;
+    let some: BTreeSet<SecurityId> = [7, 0, 3].into_iter().map(security).collect();
+    let lots = |units: Decimal| some.iter().map(|one| (*one, rule(units))).collect();
+    let group = |name: &str, securities: &BTreeSet<SecurityId>, maximum: Decimal| GroupLimit {
+        name: name.parse().unwrap(),
+        securities: securities.clone(),
+        maximum: rule(maximum),
+    };
+    vec![
+        none(),
+        TradingRules { minimum_cash: rule(dec!(0.0001)), ..none() },
+        TradingRules { minimum_cash_share: rule(dec!(0.02000000)), ..none() },
+        TradingRules { lot_sizes: LotSizes { default: rule(dec!(10)), ..LotSizes::default() }, ..none() },
+        TradingRules { lot_sizes: LotSizes { per_security: lots(dec!(1)), ..LotSizes::default() }, ..none() },
+        TradingRules { minimum_trade_value: rule(dec!(500)), ..none() },
+        TradingRules { trade_only_outside_band: true, ..none() },
+        TradingRules { do_not_buy: some.clone(), ..none() },
+        TradingRules { do_not_sell: some.clone(), ..none() },
+        TradingRules { restricted: some.clone(), ..none() },
+        TradingRules { proportional_cost: rule(dec!(0.000001)), ..none() },
+        TradingRules { ticket_fee: rule(dec!(9.50)), ..none() },
+        TradingRules { maximum_trades: Some(0), ..none() },
+        TradingRules { maximum_turnover: Some(rule(dec!(0))), ..none() },
+        TradingRules { maximum_positions: Some(0), ..none() },
+        TradingRules { group_limits: vec![group("Tech", &BTreeSet::new(), dec!(0))], ..none() },
+        TradingRules { gap: rule(dec!(0.00000001)), ..none() },
+        TradingRules {
+            minimum_cash: rule(Amount::MAX),
+            minimum_cash_share: rule(Share::MAX),
+            lot_sizes: LotSizes { default: rule(Lot::MAX.into()), per_security: lots(Lot::MAX.into()) },
+            minimum_trade_value: rule(dec!(1000000000000000.0000)),
+            trade_only_outside_band: true,
+            do_not_buy: (0..300).map(security).collect(),
+            do_not_sell: some.clone(),
+            restricted: some.clone(),
+            proportional_cost: rule(CostRate::MAX),
+            ticket_fee: rule(dec!(999999999999999.9999)),
+            maximum_trades: Some(u32::MAX),
+            maximum_turnover: Some(rule(Turnover::MAX)),
+            maximum_positions: Some(u32::MAX),
+            group_limits: vec![
+                group(&"均".repeat(100), &some, dec!(1.000)),
+                group("'$.\"\\{}[]?", &some, dec!(0.12345678)),
+                group("'$.\"\\{}[]?", &BTreeSet::new(), dec!(0)),
+            ],
+            gap: rule(Share::MAX),
+        },
+        TradingRules {
+            minimum_cash: rule(dec!(0.00)),
+            maximum_turnover: Some(rule(dec!(0.0000000000000000000000000000))),
+            gap: rule(dec!(0.0)),
+            ..none()
+        },
+    ]
 }
 
 /// A rebalance of `names` to model `n`, dated and created in minute 0.
@@ -87,6 +154,7 @@ pub fn rebalance(n: u64, names: &[&str]) -> Rebalance {
         model: model_id(n),
         model_name: ModelName::new("balanced").unwrap(),
         date: minute(0),
+        rules: TradingRules::default(),
         failed: Vec::new(),
         version: Version::FIRST,
         created_at: minute(0),
@@ -100,6 +168,7 @@ pub fn rebalanced(name: &str) -> PortfolioRebalance {
         market_value: dec!(100_000.00),
         cash_before: dec!(40_000),
         cash_after: dec!(25_000.10),
+        trading_costs: dec!(0),
         optimality: Optimality {
             status: OptimalityStatus::Optimal,
             objective: dec!(12.50),
@@ -125,6 +194,7 @@ pub fn rebalanced_position(n: usize, change: i64) -> RebalancedPosition {
         actual_drift: dec!(-0.0000070000000000000),
         outside_band: false,
         trade: Trade::of_change(change),
+        shaped_by: Vec::new(),
     }
 }
 

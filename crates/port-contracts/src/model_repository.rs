@@ -7,13 +7,14 @@ use application::repository::Error;
 use domain::identifier::ModelId;
 use domain::order_generation::model::{Followers, Model, ModelContent, ModelName};
 use domain::order_generation::position::{Band, Position, Positions};
+use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
 use futures_util::future::join_all;
 use rust_decimal_macros::dec;
 
 use crate::fixtures::{
     assert_conflict, assert_same_to_the_digit, followers, give_up_after, minute, model, model_id, portfolio,
-    position, positions, security, version,
+    position, positions, security, trading_rules, version,
 };
 use crate::ordering::{ALL, assert_pages, orders, sorted};
 
@@ -25,6 +26,8 @@ macro_rules! model_repository {
             model_repository, $setup,
             a_model_is_found_as_it_was_inserted(models),
             decimals_keep_every_digit(models),
+            trading_rules_are_kept_to_the_digit(models),
+            a_replace_sets_changes_and_removes_trading_rules(models),
             a_model_may_be_empty(models),
             a_hundred_positions_and_three_hundred_followers_keep_their_order(models),
             names_may_be_of_any_script(models),
@@ -93,6 +96,31 @@ pub async fn decimals_keep_every_digit(models: &dyn ModelRepository) {
     let replaced = replace(models, &given, &given.content()).await.unwrap();
     assert_same_to_the_digit(&replaced.positions, &given.positions);
     assert_same_to_the_digit(&found(models, given.id).await, &replaced);
+}
+
+pub async fn trading_rules_are_kept_to_the_digit(models: &dyn ModelRepository) {
+    for (n, rules) in (1..).zip(trading_rules()) {
+        let mut given = model(n, &format!("model {n}"));
+        given.rules = rules;
+        models.insert(&given).await.unwrap();
+
+        assert_same_to_the_digit(&found(models, given.id).await, &given);
+    }
+}
+
+pub async fn a_replace_sets_changes_and_removes_trading_rules(models: &dyn ModelRepository) {
+    let mut current = model(1, "balanced");
+    models.insert(&current).await.unwrap();
+
+    let sets = trading_rules();
+    for rules in sets.iter().chain([&TradingRules::default()]) {
+        let mut content = current.content();
+        content.rules = rules.clone();
+        current = replace(models, &current, &content).await.unwrap();
+
+        assert_same_to_the_digit(&current.rules, rules);
+        assert_same_to_the_digit(&found(models, current.id).await, &current);
+    }
 }
 
 pub async fn a_model_may_be_empty(models: &dyn ModelRepository) {
@@ -201,6 +229,7 @@ pub async fn a_replace_gives_new_content_and_the_next_version(models: &dyn Model
         name: ModelName::new("balanced, revised").unwrap(),
         positions: positions(&[dec!(0.5)]),
         followers: followers(&["p2", "p9"]),
+        rules: TradingRules::default(),
     };
 
     let replaced = replace(models, &given, &content).await.unwrap();
@@ -210,6 +239,7 @@ pub async fn a_replace_gives_new_content_and_the_next_version(models: &dyn Model
         name: content.name,
         positions: content.positions,
         followers: content.followers,
+        rules: content.rules,
         last_rebalance_date: None,
         version: version(2),
         created_at: given.created_at,
@@ -317,6 +347,7 @@ pub async fn a_reader_never_sees_half_a_replace(models: &dyn ModelRepository) {
         name: ModelName::new(&format!("model of {many}")).unwrap(),
         positions: positions(&vec![dec!(0.005); many]),
         followers: followers(&["p1", "p2", "p3"][..many]),
+        rules: TradingRules::default(),
     });
     let mut written = Model::create(model_id(1), shapes[0].clone(), minute(0));
     models.insert(&written).await.unwrap();

@@ -12,6 +12,7 @@ use domain::order_generation::optimum::Method;
 use domain::order_generation::rebalance::{
     Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalancedPosition,
 };
+use domain::order_generation::trading_rules::Rule;
 use domain::version::Version;
 use futures_util::future::join_all;
 use futures_util::stream::StreamExt;
@@ -20,7 +21,7 @@ use rust_decimal_macros::dec;
 
 use crate::fixtures::{
     assert_conflict, assert_same_to_the_digit, failed, give_up_after, minute, model, model_id, portfolio,
-    portfolios, rebalance, rebalance_id, rebalanced, rebalanced_position, security, version,
+    portfolios, rebalance, rebalance_id, rebalanced, rebalanced_position, security, trading_rules, version,
 };
 use crate::ordering::{ALL, assert_pages, orders, sorted};
 
@@ -33,6 +34,8 @@ macro_rules! rebalance_repository {
             a_rebalance_is_found_as_it_was_recorded(rebalances),
             decimals_keep_every_digit(rebalances),
             every_kind_of_outcome_is_kept(rebalances),
+            the_rules_it_was_made_under_are_kept_to_the_digit(rebalances),
+            costs_and_what_shaped_each_position_are_kept(rebalances),
             failed_portfolios_are_kept_in_order(rebalances),
             names_may_be_of_any_script(rebalances),
             three_hundred_portfolios_keep_their_order(rebalances),
@@ -103,6 +106,7 @@ pub async fn decimals_keep_every_digit(rebalances: &dyn RebalanceRepository) {
             market_value: turned(n),
             cash_before: turned(n + 1),
             cash_after: turned(n + 2),
+            trading_costs: turned(n + 5),
             optimality: Optimality {
                 status: OptimalityStatus::Bound,
                 objective: turned(n + 3),
@@ -123,6 +127,7 @@ pub async fn decimals_keep_every_digit(rebalances: &dyn RebalanceRepository) {
                 actual_drift: turned(n + 9),
                 outside_band: false,
                 trade: None,
+                shaped_by: Vec::new(),
             }],
         })
         .collect();
@@ -136,11 +141,11 @@ pub async fn decimals_keep_every_digit(rebalances: &dyn RebalanceRepository) {
 }
 
 pub async fn every_kind_of_outcome_is_kept(rebalances: &dyn RebalanceRepository) {
-    use Method::{OwnBest, Search, Table};
+    use Method::{Cbc, OwnBest, Search, Table};
     use OptimalityStatus::{Bound, Optimal, WithinTolerance};
 
-    let mut given = rebalance(1, &["p1", "p2", "p3", "p4"]);
-    let kinds = [(Optimal, OwnBest), (WithinTolerance, Search), (Bound, Table)];
+    let mut given = rebalance(1, &["p1", "p2", "p3", "p4", "p5"]);
+    let kinds = [(Optimal, OwnBest), (WithinTolerance, Search), (Bound, Table), (Optimal, Cbc)];
     for (portfolio, (status, method)) in given.portfolios.iter_mut().zip(kinds) {
         portfolio.optimality.status = status;
         portfolio.optimality.method = method;
@@ -151,10 +156,41 @@ pub async fn every_kind_of_outcome_is_kept(rebalances: &dyn RebalanceRepository)
             .collect();
         portfolio.positions[1].outside_band = true;
     }
-    given.portfolios[3].positions = Vec::new();
+    given.portfolios[4].positions = Vec::new();
     rebalances.record(&given).await.unwrap();
 
     assert_eq!(found(rebalances, given.header.id).await, given);
+}
+
+pub async fn the_rules_it_was_made_under_are_kept_to_the_digit(rebalances: &dyn RebalanceRepository) {
+    for (n, rules) in (1..).zip(trading_rules()) {
+        let mut given = rebalance(n, &["p1"]);
+        given.header.rules = rules;
+        given.header.created_at = minute(i64::try_from(n).unwrap());
+        rebalances.record(&given).await.unwrap();
+
+        assert_same_to_the_digit(&found(rebalances, given.header.id).await, &given);
+        assert_same_to_the_digit(&rebalances.list(&[], ALL).await.unwrap()[0], &given);
+    }
+}
+
+pub async fn costs_and_what_shaped_each_position_are_kept(rebalances: &dyn RebalanceRepository) {
+    let mut given = rebalance(1, &["p1", "p2", "p3", "p4"]);
+    let costs = [dec!(0.00), dec!(1234.5678901), Decimal::MAX, dec!(0)];
+    for (portfolio, costs) in given.portfolios.iter_mut().zip(costs) {
+        portfolio.trading_costs = costs;
+        portfolio.positions[0].shaped_by = Rule::ALL.to_vec();
+        portfolio.positions[1].shaped_by = vec![Rule::GroupLimit, Rule::Cash];
+    }
+    rebalances.record(&given).await.unwrap();
+
+    assert_same_to_the_digit(&found(rebalances, given.header.id).await, &given);
+    let containing = rebalances.containing(&portfolios(&["p2"]), ALL).await.unwrap();
+    assert_same_to_the_digit(&containing[0], &given);
+    for expected in given.portfolios {
+        let one = rebalances.find_portfolio(&given.header.id, &expected.portfolio).await;
+        assert_same_to_the_digit(&one.unwrap().unwrap(), &expected);
+    }
 }
 
 pub async fn failed_portfolios_are_kept_in_order(rebalances: &dyn RebalanceRepository) {
@@ -595,7 +631,7 @@ pub async fn a_page_of_those_containing_a_portfolio_is_a_stretch_of_them(
 
 pub async fn a_call_given_up_leaves_all_or_nothing_and_blocks_nobody(rebalances: &dyn RebalanceRepository) {
     for n in 0..60 {
-        let given = large(n, 20);
+        let given = large(n, if n < 30 { 20 } else { 60 });
         let polls = usize::try_from(n % 30).unwrap();
         let done = give_up_after(polls, rebalances.record(&given)).await;
 

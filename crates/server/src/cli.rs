@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::future::Future;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,8 +9,11 @@ use anyhow::Context;
 use chrono::NaiveDate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::runtime::Runtime;
 
 use crate::config::{self, Config, Overrides};
+#[cfg(feature = "cbc")]
+use crate::optimizer::cbc;
 use crate::service::{Service, asked_to_stop};
 use crate::store::Store;
 use crate::{demo, sandbox_command, telemetry};
@@ -32,6 +36,10 @@ enum Command {
     Demo(demo::Options),
     /// Run the four neighbours of order generation, to serve against.
     Sandbox(sandbox_command::Options),
+    /// Solve for a service that started this process.
+    #[cfg(feature = "cbc")]
+    #[command(name = cbc::WORKER, hide = true)]
+    OptimizerWorker,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -112,7 +120,7 @@ impl UniverseOptions {
 }
 
 /// Runs the command; a failure is told on standard error, with its causes.
-pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -122,10 +130,12 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let done = match cli.command {
-        Command::Serve(options) => serve(options).await,
-        Command::Migrate(options) => migrate(options).await,
-        Command::Demo(options) => demo::run(&options).await,
-        Command::Sandbox(options) => sandbox_command::run(&options).await,
+        Command::Serve(options) => finished(serve(options)),
+        Command::Migrate(options) => finished(migrate(options)),
+        Command::Demo(options) => finished(demo::run(&options)),
+        Command::Sandbox(options) => finished(sandbox_command::run(&options)),
+        #[cfg(feature = "cbc")]
+        Command::OptimizerWorker => cbc::work(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -137,6 +147,10 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn finished(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    Runtime::new()?.block_on(command)
 }
 
 async fn serve(options: Serve) -> anyhow::Result<()> {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use application::health::Health;
 use application::order_generation::{OrderGeneration, Policy};
-use optimizer_exact::ExactOptimizer;
 use upstream_http::{CacheSize, Calls, Endpoint};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
+use crate::optimizer::optimizer;
 use crate::store::{Ports, Store};
 
 /// The use cases, wired, and what must be closed when they are done with.
@@ -25,17 +25,13 @@ pub(crate) async fn order_generation(config: &Config) -> anyhow::Result<Composed
     let Ports { models, rebalances, probe } = store.ports();
     let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
     let health = Health::new(probe, neighbours.probes());
-    let optimizer = ExactOptimizer::new(&optimizer_exact::Config {
-        workers: or_cores(config.rebalance.optimization_workers),
-        timeout: config.rebalance.optimization_timeout,
-    });
     let app = OrderGeneration {
         models,
         rebalances,
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),
         portfolios: Box::new(neighbours.directory),
-        optimizer: Box::new(optimizer),
+        optimizer: optimizer(&config.rebalance)?,
         clock: Box::new(SystemClock),
         policy: Policy {
             max_parallel: config.rebalance.max_parallel.get(),

@@ -34,6 +34,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("REBALANCING_MAX_WORKERS", "rebalance.max_parallel", Form::Number),
     ("MAX_PARALLEL_REBALANCES", "rebalance.max_parallel", Form::Number),
     ("BAND_POLICY", "rebalance.band_policy", Form::Text),
+    ("OPTIMIZER", "rebalance.optimizer", Form::Text),
     ("OPTIMIZATION_TIMEOUT", "rebalance.optimization_timeout_seconds", Form::Number),
     ("OPTIMIZATION_WORKERS", "rebalance.optimization_workers", Form::Number),
     ("PORTFOLIO_ACCOUNTING_SERVICE_URL", "neighbours.portfolio_accounting_url", Form::Text),
@@ -112,9 +113,23 @@ pub struct Rebalance {
     pub max_parallel: NonZeroUsize,
     #[serde(deserialize_with = "band_policy")]
     pub band_policy: BandPolicy,
+    #[serde(deserialize_with = "choice")]
+    pub optimizer: Choice,
     #[serde(rename = "optimization_timeout_seconds", deserialize_with = "seconds")]
     pub optimization_timeout: Duration,
     pub optimization_workers: usize,
+    /// No setting: tests run the service in a program of their own, which is no worker.
+    #[serde(skip)]
+    pub worker_program: Option<PathBuf>,
+}
+
+/// Which optimiser.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The exact one, and CBC where rules need branching.
+    Auto,
+    Exact,
+    Cbc,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -309,6 +324,15 @@ fn band_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BandPolicy,
         "strict" => Ok(BandPolicy::Strict),
         "nearest" => Ok(BandPolicy::Nearest),
         other => Err(serde::de::Error::custom(format!("{other:?} is neither strict nor nearest"))),
+    }
+}
+
+fn choice<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Choice, D::Error> {
+    match String::deserialize(deserializer)?.as_str() {
+        "auto" => Ok(Choice::Auto),
+        "exact" => Ok(Choice::Exact),
+        "cbc" => Ok(Choice::Cbc),
+        other => Err(serde::de::Error::custom(format!("{other:?} is neither auto, exact nor cbc"))),
     }
 }
 

@@ -5,6 +5,7 @@ mod clock;
 mod compose;
 pub mod config;
 mod demo;
+mod optimizer;
 mod sandbox_command;
 pub mod service;
 mod store;

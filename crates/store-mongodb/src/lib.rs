@@ -8,22 +8,30 @@
 mod decimal;
 mod document;
 mod failure;
+mod fields;
 mod order_generation;
+mod writer;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
 use application::health::Probe;
-use application::repository::Source;
+use application::repository::{Error, Source};
 use async_trait::async_trait;
-use bson::{RawDocumentBuf, doc};
-use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
+use bson::{RawDocument, RawDocumentBuf, doc};
+use futures_util::TryStreamExt;
+use futures_util::stream::{self, Stream};
+use mongodb::action::Find;
 use mongodb::options::{
     Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
-use mongodb::{Client, Collection, Cursor, Database};
+use mongodb::raw_batch_cursor::RawBatch;
+use mongodb::{Client, Collection, Database};
 use tokio::sync::OnceCell;
+
+use crate::failure::failed;
 
 #[derive(Clone)]
 pub struct Config {
@@ -120,18 +128,35 @@ impl MongoStore {
         in_time(self.patience, command).await
     }
 
-    /// What a query finds, each part of it in time.
-    async fn answers(
+    /// All that a query finds, read as it comes, each part of it in time.
+    async fn answers<T>(
         &self,
-        query: impl IntoFuture<Output = Result<Cursor<RawDocumentBuf>, mongodb::error::Error>>,
-    ) -> Result<Answers, mongodb::error::Error> {
+        query: Find<'_, RawDocumentBuf>,
+        read: impl Fn(&RawDocument) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut batches = self.batches(query).await?;
+        let mut answers = Vec::new();
+        while let Some(batch) = batches.try_next().await? {
+            for document in documents(&batch)? {
+                answers.push(read(document?)?);
+            }
+        }
+        Ok(answers)
+    }
+
+    /// What a query finds as the server sends it, each part of it in time. To make documents of it first
+    /// would copy them twice.
+    async fn batches(
+        &self,
+        query: Find<'_, RawDocumentBuf>,
+    ) -> Result<impl Stream<Item = Result<RawBatch, Error>> + Unpin + use<>, Error> {
         let patience = self.patience;
-        let cursor = in_time(patience, query).await?;
-        let answers = stream::try_unfold(cursor, move |mut cursor| async move {
-            let next = in_time(patience, cursor.try_next()).await?;
-            Ok(next.map(|document| (document, cursor)))
+        let batches = in_time(patience, query.batch()).await.map_err(failed)?;
+        let batches = stream::try_unfold(batches, move |mut batches| async move {
+            let next = in_time(patience, batches.try_next()).await.map_err(failed)?;
+            Ok(next.map(|batch| (batch, batches)))
         });
-        Ok(answers.boxed())
+        Ok(Box::pin(batches))
     }
 
     async fn look_around(&self) -> Result<Deployment, mongodb::error::Error> {
@@ -156,7 +181,13 @@ impl Probe for MongoStore {
     }
 }
 
-type Answers = BoxStream<'static, Result<RawDocumentBuf, mongodb::error::Error>>;
+fn documents(batch: &RawBatch) -> Result<impl Iterator<Item = Result<&RawDocument, Error>>, Error> {
+    let documents = batch.doc_slices().map_err(failed)?.into_iter();
+    Ok(documents.map(|document| {
+        let document = document.map_err(|error| failed(error.into()))?.as_document();
+        document.ok_or_else(|| failed(ErrorKind::InvalidData.into()))
+    }))
+}
 
 async fn in_time<T>(
     patience: Duration,
@@ -164,7 +195,7 @@ async fn in_time<T>(
 ) -> Result<T, mongodb::error::Error> {
     match tokio::time::timeout(patience, command.into_future()).await {
         Ok(answer) => answer,
-        Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        Err(_) => Err(ErrorKind::TimedOut.into()),
     }
 }
 

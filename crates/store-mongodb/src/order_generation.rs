@@ -4,6 +4,7 @@ mod leftovers;
 mod models;
 mod rebalances;
 mod record;
+mod rules;
 
 use application::order_generation::ports::{Direction, Page};
 use bson::{Document, RawDocumentBuf, doc};

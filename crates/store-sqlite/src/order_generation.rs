@@ -3,6 +3,7 @@
 mod models;
 mod rebalances;
 mod record;
+mod rules;
 
 use application::order_generation::ports::{Direction, Page};
 use sqlx::{QueryBuilder, Sqlite};

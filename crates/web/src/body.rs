@@ -1,6 +1,7 @@
 //! Reading JSON bodies so that everything wrong with one is reported at once.
 //!
-//! Keys are `snake_case`, or `camelCase` as an alias. Unknown keys are ignored.
+//! Keys are `snake_case`, or `camelCase` as an alias. Unknown keys are ignored, unless whoever reads the
+//! object refuses them.
 
 use std::cell::RefCell;
 use std::fmt::Display;
@@ -46,22 +47,63 @@ impl FromRequest for Body {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let is_json = is_json(request);
-        let limit = request.app_data::<Data<Settings>>().map_or(0, |settings| settings.max_body_bytes);
-        let bytes = Bytes::from_request(request, payload);
+        let bytes = bytes(request, payload);
         Box::pin(async move {
             if !is_json {
                 return Err(Problem::not_json().into());
             }
-            let bytes = bytes.await.map_err(|error| unreadable(&error, limit))?;
+            let bytes = bytes.await?;
             if bytes.is_empty() {
                 return Err(Problem::malformed("malformed-json", "the body is empty").into());
             }
-            let value = serde_json::from_slice(&bytes);
-            Ok(Self(value.map_err(|error| {
-                Problem::malformed("malformed-json", format!("the body is not JSON: {error}"))
-            })?))
+            Ok(Self(json(&bytes)?))
         })
     }
+}
+
+/// A JSON body that need not be there: an empty one is none, whatever its media type, and so is `null`.
+pub(crate) struct OptionalBody(Option<Body>);
+
+impl OptionalBody {
+    /// As [`Body::read`], if there is a body.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<Option<T>, Problem> {
+        self.0.as_ref().map(|body| body.read(read)).transpose()
+    }
+}
+
+impl FromRequest for OptionalBody {
+    type Error = actix_web::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, actix_web::Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let bytes = bytes(request, payload);
+        Box::pin(async move {
+            let bytes = bytes.await?;
+            if bytes.is_empty() {
+                return Ok(Self(None));
+            }
+            if !is_json {
+                return Err(Problem::not_json().into());
+            }
+            let value = json(&bytes)?;
+            Ok(Self((!value.is_null()).then_some(Body(value))))
+        })
+    }
+}
+
+fn bytes(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<Bytes, Problem>> + use<> {
+    let limit = request.app_data::<Data<Settings>>().map_or(0, |settings| settings.max_body_bytes);
+    let bytes = Bytes::from_request(request, payload);
+    async move { bytes.await.map_err(|error| unreadable(&error, limit)) }
+}
+
+fn json(bytes: &[u8]) -> Result<Value, Problem> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| Problem::malformed("malformed-json", format!("the body is not JSON: {error}")))
 }
 
 fn unreadable(error: &actix_web::Error, limit: usize) -> Problem {
@@ -92,11 +134,13 @@ pub(crate) struct Fields<'a> {
     members: &'a Map<String, Value>,
     pointer: String,
     errors: &'a RefCell<Vec<FieldError>>,
+    /// Names that were asked for.
+    known: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Fields<'a> {
     /// A member that must be there.
-    pub(crate) fn required(&self, name: &str) -> Option<Node<'a>> {
+    pub(crate) fn required(&self, name: &'static str) -> Option<Node<'a>> {
         let node = self.optional(name);
         if node.is_none() {
             self.wrong(name, "is missing");
@@ -104,13 +148,36 @@ impl<'a> Fields<'a> {
         node
     }
 
-    pub(crate) fn optional(&self, name: &str) -> Option<Node<'a>> {
+    /// A member that is there and not null.
+    pub(crate) fn given(&self, name: &'static str) -> Option<Node<'a>> {
+        self.optional(name).filter(|node| !node.is_null())
+    }
+
+    pub(crate) fn optional(&self, name: &'static str) -> Option<Node<'a>> {
+        self.known.borrow_mut().push(name);
         let alias = camel_case(name);
         let (key, value) = self.members.get_key_value(name).or_else(|| self.members.get_key_value(&alias))?;
         if name != alias && self.members.contains_key(name) && self.members.contains_key(&alias) {
             self.wrong(name, &format!("is given twice, the second time as {alias}"));
         }
         Some(Node { value, pointer: format!("{}/{key}", self.pointer), errors: self.errors })
+    }
+
+    /// Every member, under whatever name.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&'a str, Node<'a>)> {
+        self.members.iter().map(|(key, value)| {
+            let pointer = format!("{}/{}", self.pointer, escaped(key));
+            (key.as_str(), Node { value, pointer, errors: self.errors })
+        })
+    }
+
+    /// Notes that every member that nobody has asked for by now is wrong.
+    pub(crate) fn refuse_others(&self, detail: &str) {
+        let known = self.known.borrow();
+        let is_known = |key: &str| known.iter().any(|name| *name == key || camel_case(name) == key);
+        for (_, node) in self.all().filter(|(key, _)| !is_known(key)) {
+            node.wrong::<()>(detail);
+        }
     }
 
     /// Notes that the member `path`, or something under it, breaks a rule; under the name that was sent.
@@ -123,9 +190,16 @@ impl<'a> Fields<'a> {
 }
 
 impl<'a> Node<'a> {
+    pub(crate) fn is_null(&self) -> bool {
+        self.value.is_null()
+    }
+
     fn fields(self) -> Option<Fields<'a>> {
         match self.value {
-            Value::Object(members) => Some(Fields { members, pointer: self.pointer, errors: self.errors }),
+            Value::Object(members) => {
+                let Self { pointer, errors, .. } = self;
+                Some(Fields { members, pointer, errors, known: RefCell::default() })
+            }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
                 self.wrong("must be an object")
             }
@@ -133,7 +207,7 @@ impl<'a> Node<'a> {
     }
 
     /// Reads a list, each element by `read`. Every element is read, whatever is wrong with the others.
-    pub(crate) fn list<T>(&self, read: impl Fn(Node<'a>) -> Option<T>) -> Option<Vec<T>> {
+    pub(crate) fn list<T>(&self, read: impl FnMut(Node<'a>) -> Option<T>) -> Option<Vec<T>> {
         let Value::Array(elements) = self.value else { return self.wrong("must be a list") };
         let node = |(index, value)| Node {
             value,
@@ -178,6 +252,15 @@ impl<'a> Node<'a> {
         }
     }
 
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match self.value {
+            Value::Bool(flag) => Some(*flag),
+            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
+                self.wrong("must be true or false")
+            }
+        }
+    }
+
     pub(crate) fn version(&self) -> Option<Version> {
         let number: Decimal = self.decimal()?;
         match number.normalize() {
@@ -193,7 +276,7 @@ impl<'a> Node<'a> {
     /// An instant or null.
     #[expect(clippy::option_option, reason = "what cannot be read is not what is null")]
     pub(crate) fn instant_or_null(&self) -> Option<Option<Timestamp>> {
-        if self.value.is_null() {
+        if self.is_null() {
             return Some(None);
         }
         match parse_instant(self.text()?) {
@@ -209,6 +292,11 @@ impl<'a> Node<'a> {
             .push(FieldError { pointer: self.pointer.clone(), detail: detail.to_string() });
         None
     }
+}
+
+/// As a part of a JSON pointer (RFC 6901).
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 fn camel_case(snake_case: &str) -> String {

@@ -24,7 +24,8 @@ const DESCRIPTION: &str = "/openapi.json";
 #[openapi(
     info(
         description = "Keeps investment models and rebalances the portfolios that follow them: whole shares that \
-                       deviate least from the model, inside every drift band and the cash at hand.",
+                       deviate least from the model, inside every drift band, the cash at hand and the manager's \
+                       trading rules.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     paths(

@@ -3,6 +3,7 @@
 pub(crate) mod models;
 pub(crate) mod rebalance;
 pub(crate) mod rebalances;
+pub(crate) mod trading_rules;
 
 use actix_web::http::Method;
 use actix_web::web::{self, ServiceConfig};

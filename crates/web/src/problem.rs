@@ -204,7 +204,8 @@ impl From<OptimizerError> for Problem {
                     Kind { code: "optimizer-out-of-time", title: "The optimiser had no answer in time" };
                 Self::unavailable(kind, &error)
             }
-            OptimizerError::Broken { .. } => {
+            // The use cases make refusals of the first two wherever they can happen.
+            OptimizerError::Unsupported(_) | OptimizerError::NoSolution | OptimizerError::Broken { .. } => {
                 let kind = Kind { code: "internal-error", title: "Internal server error" };
                 Self::opaque(StatusCode::INTERNAL_SERVER_ERROR, kind, &error)
             }

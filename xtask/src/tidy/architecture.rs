@@ -6,7 +6,9 @@ use super::{Fault, File};
 /// Which workspace crates each crate may name in `[dependencies]`; a new edge is a reviewed line.
 const MAY_DEPEND_ON: &[Row] = &[
     ("application", &["domain"]),
+    ("bench", &["application", "domain", "port-contracts", "store-mongodb", "store-sqlite"]),
     ("domain", &[]),
+    ("optimizer-cbc", &["application", "domain"]),
     ("optimizer-exact", &["application", "domain"]),
     ("port-contracts", &["application", "domain"]),
     // It imitates services that are not ours, and so shares no type with those that are.
@@ -16,6 +18,7 @@ const MAY_DEPEND_ON: &[Row] = &[
         &[
             "application",
             "domain",
+            "optimizer-cbc",
             "optimizer-exact",
             "sandbox",
             "store-mongodb",

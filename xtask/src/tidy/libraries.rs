@@ -12,9 +12,12 @@ const USES_ONLY: &[Row] = &[("domain", &["chrono", "ethnum", "rust_decimal", "th
 const USED_ONLY_BY: &[Row] = &[
     ("actix-web", &["sandbox", "web"]),
     ("bson", &["store-mongodb"]),
+    ("cbc-src", &["optimizer-cbc"]),
     ("clap", &["server"]),
+    ("coin_cbc", &["optimizer-cbc"]),
     ("figment", &["server"]),
-    ("mongodb", &["store-mongodb"]),
+    // `bench`: to compare it with the store.
+    ("mongodb", &["bench", "store-mongodb"]),
     ("reqwest", &["server", "upstream-http"]),
     ("sqlx", &["store-sqlite"]),
 ];

@@ -5,7 +5,9 @@ use super::{Fault, File};
 const INHERITED: &[&str] = &["edition", "license", "publish", "rust-version", "version"];
 
 pub(super) fn faults(file: &File) -> Vec<Fault> {
-    if !file.path.ends_with("/Cargo.toml") {
+    // One with a workspace of its own, such as a fuzzer's, has nothing to inherit from.
+    let is_root = file.lines().any(|(_, line)| line == "[workspace]");
+    if !file.path.ends_with("/Cargo.toml") || is_root {
         return Vec::new();
     }
     let mut faults = Vec::new();
@@ -61,6 +63,7 @@ workspace = true
     #[test]
     fn a_manifest_that_inherits_is_fine_and_the_roots_is_not_asked() {
         assert!(of_manifest(GOOD).is_empty());
+        assert!(of_manifest("[package]\nname = \"fuzz\"\n\n[workspace]\n").is_empty());
         assert_eq!(faults(&file("Cargo.toml", "[workspace]\n")), []);
     }
 

@@ -2,8 +2,9 @@
 
 use domain::Timestamp;
 use domain::identifier::ModelId;
-use domain::order_generation::model::{ChangeRefused, Followers, Model, ModelContent};
-use domain::order_generation::position::Position;
+use domain::order_generation::model::{ChangeRefused, Followers, Model, ModelContent, ModelName};
+use domain::order_generation::position::{Position, Positions};
+use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
 
 use super::ports::{Direction, ModelKey, Page};
@@ -12,6 +13,25 @@ use crate::{identity, repository};
 
 /// How often a change without a version of its own is tried against others before it is a conflict.
 const MAX_ATTEMPTS: usize = 64;
+
+/// What a manager puts in the place of a model.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    pub name: ModelName,
+    pub positions: Positions,
+    pub followers: Followers,
+    /// The stored rules stay where there are none here: clients that do not know them keep them.
+    pub rules: Option<TradingRules>,
+    /// Moves the stored date forward, never back.
+    pub last_rebalance_date: Option<Timestamp>,
+}
+
+impl Replacement {
+    fn content(self, model: &Model) -> ModelContent {
+        let Self { name, positions, followers, rules, .. } = self;
+        ModelContent { name, positions, followers, rules: rules.unwrap_or_else(|| model.rules.clone()) }
+    }
+}
 
 impl OrderGeneration {
     pub async fn models(&self, order: &[(ModelKey, Direction)], page: Page) -> Result<Vec<Model>, Error> {
@@ -33,14 +53,13 @@ impl OrderGeneration {
         Ok(model)
     }
 
-    /// Replaces a model that the caller read at `expected`. The last rebalance date never moves back.
+    /// Replaces a model that the caller read at `expected`.
     ///
     /// A replacement that changes nothing leaves the version as it is.
     pub async fn replace_model(
         &self,
         id: &ModelId,
-        content: ModelContent,
-        last_rebalance_date: Option<Timestamp>,
+        replacement: Replacement,
         expected: Version,
     ) -> Result<Model, Error> {
         let model = self.model(id).await?;
@@ -48,6 +67,8 @@ impl OrderGeneration {
             let source = repository::Error::Conflict { expected, found: model.version };
             return Err(Error::ModelModified { source });
         }
+        let last_rebalance_date = replacement.last_rebalance_date;
+        let content = replacement.content(&model);
         if model.content() == content && last_rebalance_date <= model.last_rebalance_date {
             return Ok(model);
         }

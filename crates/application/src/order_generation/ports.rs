@@ -11,6 +11,7 @@ use domain::order_generation::optimum::Answer;
 use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::problem::Problem;
 use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
+use domain::order_generation::trading_rules::Rule;
 use domain::version::Version;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 
@@ -199,10 +200,10 @@ pub trait PortfolioDirectory: Send + Sync {
     async fn name(&self, portfolio: &PortfolioId) -> Result<Option<String>, upstream::Error>;
 }
 
-/// Finds the whole shares that deviate least from a model.
+/// Finds the whole lots that deviate least from a model, the costs of trading included.
 #[async_trait]
 pub trait Optimizer: Send + Sync {
-    /// Quantities inside every band and the budget, with a bound that no solution falls below.
+    /// Quantities inside every band, the budget and the rules, with a bound that no solution falls below.
     ///
     /// Equal problems have equal answers. Whoever uses one must have the problem accept it first.
     async fn solve(&self, problem: Arc<Problem>) -> Result<Answer, OptimizerError>;
@@ -210,6 +211,12 @@ pub trait Optimizer: Send + Sync {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OptimizerError {
+    /// Of this problem the optimum without the rule breaks it, and this optimiser cannot do with it.
+    #[error("the optimiser does not support the rule {}", .0.name())]
+    Unsupported(Rule),
+    /// Nobody's fault: the rules that tie positions together leave none.
+    #[error("the problem has no solution")]
+    NoSolution,
     #[error("the optimiser had no answer in time")]
     OutOfTime,
     #[error("the optimiser broke down")]

@@ -9,12 +9,15 @@ use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
 use domain::order_generation::holdings::Holdings;
 use domain::order_generation::model::Model;
 use domain::order_generation::price::PriceSnapshot;
-use domain::order_generation::problem::{Problem, Refusal};
+use domain::order_generation::priced_model::PricedModel;
+use domain::order_generation::problem::Refusal;
 use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader};
+use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::ports::OptimizerError;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
 use crate::{identity, upstream};
@@ -23,6 +26,7 @@ use crate::{identity, upstream};
 pub struct Outcome {
     pub rebalance: RebalanceId,
     pub date: Timestamp,
+    pub rules: TradingRules,
     pub portfolios: Vec<PortfolioOutcome>,
 }
 
@@ -38,9 +42,12 @@ impl OrderGeneration {
     ///
     /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
     /// recorded. Neither is it when a neighbour is out.
-    pub async fn rebalance_model(&self, id: &ModelId) -> Result<Outcome, Error> {
+    ///
+    /// The rules are the model's, unless there are others for this time.
+    pub async fn rebalance_model(&self, id: &ModelId, rules: Option<TradingRules>) -> Result<Outcome, Error> {
         let model = self.model(id).await?;
-        let outcome = self.decide(&model, model.followers.as_slice()).await?;
+        let rules = rules.unwrap_or_else(|| model.rules.clone());
+        let outcome = self.decide(&model, rules, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
         }
@@ -48,11 +55,13 @@ impl OrderGeneration {
         Ok(outcome)
     }
 
-    /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
+    /// Rebalances one portfolio to a model that it follows: `model`, or else the newest. The rules are as
+    /// for [`rebalance_model`](Self::rebalance_model).
     pub async fn rebalance_portfolio(
         &self,
         portfolio: &PortfolioId,
         model: Option<&ModelId>,
+        rules: Option<TradingRules>,
     ) -> Result<Outcome, Error> {
         let model = match model {
             Some(id) => self.model(id).await?,
@@ -65,7 +74,8 @@ impl OrderGeneration {
         if !model.followers.as_slice().contains(portfolio) {
             return Err(Error::DoesNotFollow { model: model.id, portfolio: portfolio.clone() });
         }
-        let outcome = self.decide(&model, std::slice::from_ref(portfolio)).await?;
+        let rules = rules.unwrap_or_else(|| model.rules.clone());
+        let outcome = self.decide(&model, rules, std::slice::from_ref(portfolio)).await?;
         if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
             return Err(Error::Refused(refusal.clone()));
         }
@@ -73,16 +83,23 @@ impl OrderGeneration {
         Ok(outcome)
     }
 
-    async fn decide(&self, model: &Model, portfolios: &[PortfolioId]) -> Result<Outcome, Error> {
+    async fn decide(
+        &self,
+        model: &Model,
+        rules: TradingRules,
+        portfolios: &[PortfolioId],
+    ) -> Result<Outcome, Error> {
         if model.positions.is_empty() {
             return Err(Error::Refused(Refusal::EmptyModel));
         }
         let (holdings, names) = join(self.holdings_of(portfolios), self.names_of(portfolios)).await;
         let holdings = holdings?;
         let prices = self.snapshot(model, &holdings).await?;
+        let priced_model =
+            PricedModel::new(&model.positions, &prices, &rules, self.policy.bands).map_err(Error::Refused)?;
 
         let decided = stream::iter(portfolios.iter().zip(&holdings))
-            .map(|(portfolio, holdings)| self.decide_portfolio(model, portfolio, holdings, &prices))
+            .map(|(portfolio, holdings)| self.decide_portfolio(&priced_model, portfolio, holdings))
             .buffered(self.policy.max_parallel)
             .try_collect::<Vec<_>>()
             .await?;
@@ -96,6 +113,7 @@ impl OrderGeneration {
         Ok(Outcome {
             rebalance: RebalanceId::from_bytes(identity::fresh(now)),
             date: now,
+            rules,
             portfolios: portfolios.iter().zip(names).zip(decided).map(outcome).collect(),
         })
     }
@@ -128,31 +146,31 @@ impl OrderGeneration {
     }
 
     /// One price for every security that the model wants or a portfolio holds.
-    async fn snapshot(&self, model: &Model, holdings: &[Holdings]) -> Result<PriceSnapshot, Error> {
+    async fn snapshot(&self, model: &Model, holdings: &[Holdings]) -> Result<PriceSnapshot, upstream::Error> {
         let wanted = model.positions.iter().map(|position| position.security);
         let held = holdings.iter().flat_map(Holdings::securities);
         let securities: Vec<SecurityId> = wanted.chain(held).collect::<BTreeSet<_>>().into_iter().collect();
-        let prices = self.prices.prices(&securities).await?;
-
-        let unpriced = model.positions.iter().find(|position| prices.price(&position.security).is_none());
-        match unpriced {
-            Some(position) => Err(Error::Refused(Refusal::Unpriced(position.security))),
-            None => Ok(prices),
-        }
+        self.prices.prices(&securities).await
     }
 
     async fn decide_portfolio(
         &self,
-        model: &Model,
+        priced: &PricedModel<'_>,
         portfolio: &PortfolioId,
         holdings: &Holdings,
-        prices: &PriceSnapshot,
     ) -> Result<Result<PortfolioRebalance, Refusal>, Error> {
-        let problem = match Problem::new(&model.positions, holdings, prices, self.policy.bands) {
+        let problem = match priced.problem(holdings) {
             Ok(problem) => Arc::new(problem),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let answer = self.optimizer.solve(Arc::clone(&problem)).await?;
+        let answer = match self.optimizer.solve(Arc::clone(&problem)).await {
+            Ok(answer) => answer,
+            Err(OptimizerError::NoSolution) => return Ok(Err(Refusal::RulesLeaveNoSolution)),
+            Err(OptimizerError::Unsupported(rule)) => return Ok(Err(Refusal::RuleNotSupported(rule))),
+            Err(error @ (OptimizerError::OutOfTime | OptimizerError::Broken { .. })) => {
+                return Err(error.into());
+            }
+        };
         let rebalanced = problem
             .accept(&answer, portfolio.clone())
             .map_err(|source| Error::Unsound { portfolio: portfolio.clone(), source })?;
@@ -165,6 +183,7 @@ impl OrderGeneration {
             model: model.id,
             model_name: model.name.clone(),
             date: outcome.date,
+            rules: outcome.rules.clone(),
             failed: outcome.portfolios.iter().filter_map(failed).collect(),
             version: Version::FIRST,
             created_at: outcome.date,

@@ -6,7 +6,9 @@ use domain::identifier::SecurityId;
 use domain::order_generation::holdings::Holdings;
 use domain::order_generation::position::{Band, Drift, Position, Positions, Target};
 use domain::order_generation::price::{Price, PriceSnapshot};
+use domain::order_generation::priced_model::PricedModel;
 use domain::order_generation::problem::{BandPolicy, Problem};
+use domain::order_generation::trading_rules::TradingRules;
 use rust_decimal::Decimal;
 
 use super::OrderGeneration;
@@ -40,11 +42,10 @@ fn fixed_problem() -> Problem {
     let positions = securities.iter().zip(shares);
     let positions = positions.map(|(&security, target)| Position { security, target, band }).collect();
     let prices = [100, 80, 45].map(|amount| Price::try_from(Decimal::from(amount)).expect("above zero"));
-    Problem::new(
-        &Positions::new(positions).expect("95 % of three securities"),
-        &Holdings::new(Decimal::from(1000), []).expect("only cash"),
-        &securities.into_iter().zip(prices).collect::<PriceSnapshot>(),
-        BandPolicy::Strict,
-    )
-    .expect("every band holds a whole share")
+    let positions = Positions::new(positions).expect("95 % of three securities");
+    let snapshot: PriceSnapshot = securities.into_iter().zip(prices).collect();
+    let holdings = Holdings::new(Decimal::from(1000), []).expect("only cash");
+    PricedModel::new(&positions, &snapshot, &TradingRules::default(), BandPolicy::Strict)
+        .and_then(|model| model.problem(&holdings))
+        .expect("every band holds a whole share")
 }

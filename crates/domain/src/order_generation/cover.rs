@@ -1,8 +1,9 @@
 //! Which positions step down, and how far, when all of them at their best cost more than there is.
 //!
-//! Stepping down by a share frees its price and adds to the deviation: undoing a round-up adds less
-//! than the price, every further share exactly the price. So a row offers at most three runs of
-//! equal steps, each worse than the one before, and equal runs of different rows are one class.
+//! Stepping down by a lot frees its price and adds to the deviation: undoing a round-up adds less
+//! than the price, every further lot exactly the price. Buying less saves the cost of trading, selling
+//! more adds it. So a row offers at most three runs of equal steps, each worse than the one before, and
+//! equal runs of different rows are one class.
 //! Wanted is the least harmful choice that frees at least the overspend: a covering knapsack, small
 //! because few shares must go.
 //!
@@ -63,23 +64,23 @@ pub(super) fn cover(rows: &[Row], best: &[i64], overspend: i128, tolerance: i128
 #[derive(Debug, Clone, Copy)]
 struct Run {
     row: usize,
-    /// What a step frees: the price.
+    /// What a step frees: the price, and the cost saved or less the cost added.
     size: i128,
-    /// What a step adds to the deviation; at most the price.
+    /// What a step adds to deviation and cost; never below zero.
     harm: i128,
-    /// What a step adds to the units traded: one, or minus one while it buys less.
+    /// What a step adds to the units traded: a lot, or minus a lot while it buys less.
     trades: i128,
     count: i128,
 }
 
 fn runs(idx: usize, row: &Row, best: i64) -> impl Iterator<Item = Run> {
-    let deviation = |shares: i64| (row.target - i128::from(shares) * row.price).abs();
+    let objective = |lots: i64| row.deviation(lots) + row.trading_cost(lots);
     let run = |from: i64, to: i64| {
         (to < from).then(|| Run {
             row: idx,
-            size: row.price,
-            harm: deviation(from - 1) - deviation(from),
-            trades: if row.held < from { -1 } else { 1 },
+            size: row.spent(from) - row.spent(from - 1),
+            harm: objective(from - 1) - objective(from),
+            trades: if row.held < from { -i128::from(row.lot) } else { row.lot.into() },
             count: i128::from(from - to),
         })
     };
@@ -292,7 +293,10 @@ fn divide_up(amount: i128, numerator: i128, denominator: i128) -> (i128, bool) {
     let product = I256::from(amount) * I256::from(numerator);
     let denominator = I256::from(denominator);
     let quotient = i128::try_from(-(-product).div_euclid(denominator));
-    (quotient.expect("harm is at most the amount freed"), product % denominator == I256::ZERO)
+    (
+        quotient.expect("harm is little more than the amount freed at most"),
+        product % denominator == I256::ZERO,
+    )
 }
 
 fn gcd(a: i128, b: i128) -> i128 {

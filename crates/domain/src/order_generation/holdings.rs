@@ -27,7 +27,7 @@ impl Holdings {
     ) -> Result<Self, RepeatedHolding> {
         let mut quantities = BTreeMap::new();
         for (security, quantity) in rows {
-            if quantities.insert(security, quantity).is_some() {
+            if quantities.insert(security, quantity.normalize()).is_some() {
                 return Err(RepeatedHolding(security));
             }
         }
@@ -46,6 +46,16 @@ impl Holdings {
     /// The securities held, by id.
     pub fn securities(&self) -> impl Iterator<Item = SecurityId> + '_ {
         self.quantities.keys().copied()
+    }
+
+    /// What is held of each security, by id; never zero, without zeros at the end of a fraction.
+    pub fn iter(&self) -> impl Iterator<Item = (SecurityId, Decimal)> + '_ {
+        self.quantities.iter().map(|(security, quantity)| (*security, *quantity))
+    }
+
+    /// The number of securities held.
+    pub fn len(&self) -> usize {
+        self.quantities.len()
     }
 
     /// Neither cash nor a security: a portfolio that was never funded.

@@ -7,6 +7,7 @@ use crate::identifier::{ModelId, PortfolioId, SecurityId};
 use crate::version::Version;
 
 use super::position::{InvalidPositions, Position, Positions};
+use super::trading_rules::TradingRules;
 
 /// A model's name: 1 to 255 characters after trimming.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -90,6 +91,7 @@ pub struct Model {
     pub name: ModelName,
     pub positions: Positions,
     pub followers: Followers,
+    pub rules: TradingRules,
     /// When portfolios were last rebalanced to this model. Only ever moves forward.
     pub last_rebalance_date: Option<Timestamp>,
     pub version: Version,
@@ -102,6 +104,7 @@ pub struct ModelContent {
     pub name: ModelName,
     pub positions: Positions,
     pub followers: Followers,
+    pub rules: TradingRules,
 }
 
 /// Why a change was refused.
@@ -121,12 +124,13 @@ pub enum ChangeRefused {
 
 impl Model {
     pub fn create(id: ModelId, content: ModelContent, now: Timestamp) -> Self {
-        let ModelContent { name, positions, followers } = content;
+        let ModelContent { name, positions, followers, rules } = content;
         Self {
             id,
             name,
             positions,
             followers,
+            rules,
             last_rebalance_date: None,
             version: Version::FIRST,
             created_at: now,
@@ -138,6 +142,7 @@ impl Model {
             name: self.name.clone(),
             positions: self.positions.clone(),
             followers: self.followers.clone(),
+            rules: self.rules.clone(),
         }
     }
 }
@@ -226,6 +231,7 @@ mod tests {
             name: ModelName::new("balanced").unwrap(),
             positions: Positions::new(vec![position("A", dec!(0.6)), position("B", dec!(0.3))]).unwrap(),
             followers: followers(&["p1", "p2"]),
+            rules: TradingRules::default(),
         }
     }
 

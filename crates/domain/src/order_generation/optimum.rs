@@ -1,9 +1,12 @@
-//! The exact optimum of a rebalance in whole shares.
+//! The exact optimum of a rebalance in whole lots.
 //!
-//! The problem separates: but for the cash, every position may take the whole number of shares
-//! nearest its target. That list is its own proof of optimality. When it costs more than there is,
+//! The problem separates: but for the cash, every position may take the whole number of lots of least
+//! deviation and cost. That list is its own proof of optimality. When it costs more than there is,
 //! some positions must step down, and finding the least harmful set of steps is a small covering
 //! problem (`cover`), solved to proven optimality or, where that takes too long, to a known bound.
+//!
+//! Rules that tie positions together are left out at first: an optimum without them that keeps them
+//! all the same is an optimum with them. Where it does not, another optimiser must branch.
 //!
 //! Among optima: the fewest units traded, then the most cash left, then the most shares for the
 //! earlier lines. That preference is certain where there is cash for every position at its best, and
@@ -13,6 +16,7 @@
 
 use super::cover::{Cover, cover};
 use super::problem::{Problem, Row};
+use super::trading_rules::Rule;
 
 /// How an optimum was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,16 +27,22 @@ pub enum Method {
     Search,
     /// A table of the cheapest way to free each amount of cash.
     Table,
+    /// COIN-OR CBC, in binary floating point; its bound is taken with a margin for that.
+    Cbc,
 }
 
-/// Whole shares for each line of a problem, with a proof of how good they are.
+/// Whole lots for each line of a problem, with a proof of how good they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub quantities: Vec<i64>,
-    /// Units below which no solution's deviation lies; equal to this answer's when it is optimal.
+    /// Units below which no solution's objective lies; equal to this answer's when it is optimal.
     pub lower_bound: i128,
     pub method: Method,
 }
+
+/// The optimum without this rule breaks it, and this solver cannot do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeedsBranching(pub Rule);
 
 /// How much work may be spent before the best answer so far is returned with its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,52 +66,87 @@ impl Default for Limits {
 }
 
 /// The optimum, or the best answer within the limits.
-pub fn optimum(problem: &Problem, limits: Limits) -> Answer {
-    own_bests(problem).unwrap_or_else(|overspent| step_down(problem, overspent, limits))
+pub fn optimum(problem: &Problem, limits: Limits) -> Result<Answer, NeedsBranching> {
+    if let Some(answer) = optimum_at_once(problem) {
+        return Ok(answer);
+    }
+    if problem.joint_rules().ticket_fee != 0 {
+        return Err(NeedsBranching(Rule::TicketFee));
+    }
+    let answer = without_branching_rules(problem, limits);
+    let mut rows = problem.rows().iter().zip(&answer.quantities);
+    if !rows.all(|(row, &lots)| row.allows(lots)) {
+        return Err(NeedsBranching(Rule::MinimumTradeValue));
+    }
+    match problem.broken_joint_rule(&answer.quantities) {
+        Some(rule) => Err(NeedsBranching(rule)),
+        None => Ok(answer),
+    }
 }
 
-/// The optimum of a problem whose cash suffices for every position at its own best.
+/// The optimum of a problem in which every position may be at its own best.
 ///
 /// It takes about a microsecond, where the other problems may take until the limits.
 pub fn optimum_at_once(problem: &Problem) -> Option<Answer> {
-    own_bests(problem).ok()
+    let ticket_fee = problem.joint_rules().ticket_fee;
+    let quantities: Vec<i64> = problem.rows().iter().map(|row| own_best(row, ticket_fee)).collect();
+    let is_possible =
+        problem.spent(&quantities) <= problem.budget() && problem.broken_joint_rule(&quantities).is_none();
+    is_possible.then(|| Answer {
+        lower_bound: problem.objective(&quantities),
+        quantities,
+        method: Method::OwnBest,
+    })
 }
 
-/// Quantities that cost more than there is.
-struct Overspent(Vec<i64>);
-
-fn own_bests(problem: &Problem) -> Result<Answer, Overspent> {
-    let quantities: Vec<i64> = problem.rows().iter().map(own_best).collect();
-    if problem.budget() < problem.cost(&quantities) {
-        return Err(Overspent(quantities));
+/// The optimum were there no joint rules and were every trade large enough.
+fn without_branching_rules(problem: &Problem, limits: Limits) -> Answer {
+    let mut quantities: Vec<i64> = problem.rows().iter().map(nearest).collect();
+    let objective = problem.objective(&quantities);
+    let overspend = problem.spent(&quantities) - problem.budget();
+    if overspend <= 0 {
+        return Answer { quantities, lower_bound: objective, method: Method::OwnBest };
     }
-    Ok(Answer { lower_bound: problem.deviation(&quantities), quantities, method: Method::OwnBest })
-}
-
-fn step_down(problem: &Problem, Overspent(mut quantities): Overspent, limits: Limits) -> Answer {
-    let deviation = problem.deviation(&quantities);
-    let overspend = problem.cost(&quantities) - problem.budget();
     let Cover { steps, lower_bound, method } =
         cover(problem.rows(), &quantities, overspend, problem.half_a_cent(), limits);
     for (quantity, step) in quantities.iter_mut().zip(steps) {
-        *quantity -= i64::try_from(step).expect("a row steps down to zero at most");
+        *quantity -= i64::try_from(step).expect("a row steps down to its lowest at most");
     }
-    Answer { quantities, lower_bound: deviation + lower_bound, method }
+    Answer { quantities, lower_bound: objective + lower_bound, method }
 }
 
-/// The whole shares nearest the target inside the band, were there no other position.
+/// The lots of least deviation and cost that are allowed, were there no other position; among equals
+/// those nearest to what is held, then the fewer.
+fn own_best(row: &Row, ticket_fee: i128) -> i64 {
+    let nearest = nearest(row);
+    if row.allows(nearest) && ticket_fee == 0 {
+        return nearest;
+    }
+    // Deviation and cost only grow with the distance from the nearest, so the best is it, the last
+    // allowed before it on either side, or what is held.
+    let before_and_after = [row.held.saturating_sub(row.fewest), row.held.saturating_add(row.fewest)];
+    let rank = |lots: &i64| {
+        let ticket = if *lots == row.held { 0 } else { ticket_fee };
+        (row.deviation(*lots) + row.trading_cost(*lots) + ticket, lots.abs_diff(row.held), *lots)
+    };
+    [nearest, row.held]
+        .into_iter()
+        .chain(before_and_after)
+        .filter(|lots| row.allows(*lots))
+        .min_by_key(rank)
+        .expect("a row allows at least its lowest")
+}
+
+/// The same, were every trade large enough and without a ticket.
 ///
-/// The band contains the target, so the answer is one of its two neighbours, or the end of the band
-/// between them.
-fn own_best(row: &Row) -> i64 {
-    let within = |shares: i128| {
-        let shares = shares.clamp(row.lowest.into(), row.highest.into());
-        i64::try_from(shares).expect("clamped between two i64")
+/// Costs are less than prices, so the best is one of the target's two neighbours, or the end of the
+/// range that lies between them and it.
+pub(super) fn nearest(row: &Row) -> i64 {
+    let within = |lots: i128| {
+        let lots = lots.clamp(row.lowest.into(), row.highest.into());
+        i64::try_from(lots).expect("clamped between two i64")
     };
     let below = row.target.div_euclid(row.price);
-    let preference = |shares: &i64| {
-        let deviation = (row.target - i128::from(*shares) * row.price).abs();
-        (deviation, shares.abs_diff(row.held), *shares)
-    };
-    [within(below), within(below + 1)].into_iter().min_by_key(preference).expect("two candidates")
+    let rank = |lots: &i64| (row.deviation(*lots) + row.trading_cost(*lots), lots.abs_diff(row.held), *lots);
+    [within(below), within(below + 1)].into_iter().min_by_key(rank).expect("two candidates")
 }

@@ -1,18 +1,22 @@
 //! The rebalance of one portfolio, stated once in integers.
 //!
 //! All money is counted in units of 10^-scale, with a scale fine enough that every price, every
-//! target value and the cash are whole numbers of units. What each position may become is a range of
-//! whole shares. A `Problem` that exists has a solution: a band without a whole share, or minimums
-//! that cost more than there is, are refusals of [`Problem::new`].
+//! target value, every cost and the cash are whole numbers of units. What each position may become is
+//! a range of whole lots. But for the rules that tie positions together, a `Problem` that exists has a
+//! solution: a band without a whole share, or minimums that cost more than there is, are refusals of
+//! [`PricedModel::problem`](super::priced_model::PricedModel::problem).
+
+use std::sync::Arc;
 
 use ethnum::I256;
 use rust_decimal::Decimal;
 
 use crate::identifier::SecurityId;
 
-use super::holdings::Holdings;
-use super::position::{Band, Position, Positions};
-use super::price::{Price, PriceSnapshot};
+use super::position::Band;
+use super::price::Price;
+use super::trading_rules::{Rule, TradingRules};
+use super::units::{Scaled, power_of_ten, quotient, times};
 
 /// What to do with a band that holds no whole share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,9 +40,13 @@ pub enum Refusal {
     #[error("no feasible solution exists: no whole share of security {0} lies inside its band")]
     NoWholeShareInBand(SecurityId),
     #[error(
-        "no feasible solution exists: the least that the bands ask for costs {needed}, the market value is {available}"
+        "no feasible solution exists: the least that the bands ask for costs {needed}, there is {available} to spend"
     )]
     MinimumsExceedCash { needed: Decimal, available: Decimal },
+    #[error("no feasible solution exists under the trading rules")]
+    RulesLeaveNoSolution,
+    #[error("the rule {} cannot be kept by the optimiser in use", .0.name())]
+    RuleNotSupported(Rule),
     #[error("the amounts of security {0} are too large or too finely divided to reckon with exactly")]
     SecurityOutOfRange(SecurityId),
     #[error("the amounts of the portfolio are too large or too finely divided to reckon with exactly")]
@@ -52,7 +60,10 @@ impl Refusal {
             Self::EmptyModel => "empty-model",
             Self::MarketValueNotPositive(_) => "market-value-not-positive",
             Self::Unpriced(_) => "security-not-priced",
-            Self::NoWholeShareInBand(_) | Self::MinimumsExceedCash { .. } => "no-feasible-solution",
+            Self::NoWholeShareInBand(_) | Self::MinimumsExceedCash { .. } | Self::RulesLeaveNoSolution => {
+                "no-feasible-solution"
+            }
+            Self::RuleNotSupported(_) => "trading-rule-not-supported",
             Self::SecurityOutOfRange(_) | Self::OutOfRange => "amounts-out-of-range",
         }
     }
@@ -70,62 +81,106 @@ pub struct Line {
     pub band: Band,
 }
 
-/// A line in integers. Money is in units, quantities are whole shares.
+/// A line in integers. Money is in units, quantities are whole lots.
 ///
-/// A fractional holding is split into `held` whole shares and a residue between zero and one share,
-/// which no whole-share trade can touch: it lowers the target and the budget instead.
+/// What is held beyond whole lots, such as a fraction of a share, no trade can touch: it is split off
+/// as a residue of less than a lot, which lowers the target and the budget instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// Of a lot.
     pub price: i128,
-    /// Value wanted in whole shares; negative when the residue alone exceeds what the model wants.
+    /// Value wanted in whole lots; negative when the residue alone exceeds what the model wants.
     pub target: i128,
     pub held: i64,
-    /// Value of the fraction of a share that stays held.
+    /// Value of what is held beyond whole lots.
     pub residue: i128,
-    /// The whole shares allowed, both ends included; never negative.
+    /// The least and the most lots allowed; either may be reached. Negative only where a short holding
+    /// must stay.
     pub lowest: i64,
     pub highest: i64,
+    /// Units of the security in a lot.
+    pub lot: i64,
+    /// What trading a lot costs, the ticket apart.
+    pub cost: i128,
+    /// A trade has at least so many lots; one where any will do.
+    pub fewest: i64,
 }
 
-/// The rebalance of one portfolio; it has at least one solution.
+/// The rules that tie positions together, or a trade to its being made at all. Money is in units.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JointRules {
+    /// What every trade costs.
+    pub ticket_fee: i128,
+    pub maximum_trades: Option<usize>,
+    /// Value bought and sold.
+    pub maximum_turnover: Option<i128>,
+    /// Rows of which anything is held afterwards, residues included.
+    pub maximum_positions: Option<usize>,
+    pub groups: Vec<Group>,
+}
+
+/// Half of what 64 bits hold, so that the change from one quantity to another fits as well, and less to
+/// be on the safe side.
+pub(super) const MOST_UNITS: i64 = i64::MAX / 4;
+
+/// Rows whose lots together may be worth only so much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub rows: Vec<usize>,
+    /// The rows' residues are already taken off.
+    pub most: i128,
+}
+
+/// The rebalance of one portfolio.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    lines: Vec<Line>,
-    rows: Vec<Row>,
-    value: i128,
-    budget: i128,
-    scale: u32,
-    cash: Decimal,
+    pub(super) lines: Vec<Line>,
+    pub(super) rows: Vec<Row>,
+    pub(super) joint: JointRules,
+    pub(super) value: i128,
+    pub(super) residues: i128,
+    /// Cash that must be left.
+    pub(super) reserve: i128,
+    pub(super) scale: u32,
+    pub(super) cash: Decimal,
+    pub(super) rules: Arc<TradingRules>,
+}
+
+impl Line {
+    /// The ends of the band, as shares of market value; the lower one may lie below zero.
+    pub fn low(&self) -> Decimal {
+        self.target - self.band.low()
+    }
+
+    pub fn high(&self) -> Decimal {
+        self.target + self.band.high()
+    }
+}
+
+impl Row {
+    /// Whether so many lots can be held: inside the range, and not by too small a trade.
+    pub fn allows(&self, lots: i64) -> bool {
+        let is_small = lots != self.held && lots.abs_diff(self.held) < self.fewest.unsigned_abs();
+        self.lowest <= lots && lots <= self.highest && !is_small
+    }
+
+    /// |target − value|, in units.
+    pub fn deviation(&self, lots: i64) -> i128 {
+        (self.target - times(lots.into(), self.price)).abs()
+    }
+
+    /// What trading to so many lots costs, the ticket apart.
+    pub fn trading_cost(&self, lots: i64) -> i128 {
+        if self.cost == 0 { 0 } else { times(self.cost, (i128::from(lots) - i128::from(self.held)).abs()) }
+    }
+
+    /// What so many lots and getting there costs, the ticket apart.
+    pub fn spent(&self, lots: i64) -> i128 {
+        times(lots.into(), self.price) + self.trading_cost(lots)
+    }
 }
 
 impl Problem {
-    /// States the rebalance of `holdings` to the `positions` of a model at the prices of `snapshot`.
-    pub fn new(
-        positions: &Positions,
-        holdings: &Holdings,
-        snapshot: &PriceSnapshot,
-        policy: BandPolicy,
-    ) -> Result<Self, Refusal> {
-        if positions.is_empty() {
-            return Err(Refusal::EmptyModel);
-        }
-        let lines = combined_list(positions, holdings, snapshot)?;
-        let scale = scale_of(&lines, holdings.cash());
-        let value = market_value(&lines, holdings.cash(), scale)?;
-        let market_value =
-            Decimal::try_from_i128_with_scale(value, scale).map_err(|_| Refusal::OutOfRange)?;
-        if value <= 0 && !holdings.is_empty() {
-            return Err(Refusal::MarketValueNotPositive(market_value.normalize()));
-        }
-
-        let rows: Vec<Row> =
-            lines.iter().map(|line| Row::new(line, value, scale, policy)).collect::<Result<_, _>>()?;
-        let residues: i128 = rows.iter().map(|row| row.residue).sum();
-        let problem = Self { lines, rows, value, budget: value - residues, scale, cash: holdings.cash() };
-        problem.ensure_minimums_fit()?;
-        Ok(problem)
-    }
-
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
@@ -134,19 +189,32 @@ impl Problem {
         &self.rows
     }
 
-    /// What the whole shares may cost together, so that no cash is owed afterwards.
-    pub const fn budget(&self) -> i128 {
-        self.budget
+    pub const fn joint_rules(&self) -> &JointRules {
+        &self.joint
     }
 
-    /// The value of the fractions of shares that stay held, in units.
-    pub(super) const fn residues(&self) -> i128 {
-        self.value - self.budget
+    pub fn rules(&self) -> &TradingRules {
+        &self.rules
+    }
+
+    /// What the lots and trading them may cost together, so that the cash is left that must be.
+    pub const fn budget(&self) -> i128 {
+        self.value - self.residues - self.reserve
+    }
+
+    /// The cash that must be left.
+    pub(super) const fn reserve(&self) -> i128 {
+        self.reserve
     }
 
     /// In units, rounded down.
     pub(super) fn half_a_cent(&self) -> i128 {
         5 * power_of_ten(self.scale) / 1000
+    }
+
+    /// Units of money are 10^-scale.
+    pub const fn scale(&self) -> u32 {
+        self.scale
     }
 
     /// Cash plus the value of everything held, exact.
@@ -161,157 +229,152 @@ impl Problem {
     /// An amount of units as money.
     pub fn money(&self, units: i128) -> Decimal {
         Decimal::try_from_i128_with_scale(units, self.scale)
-            .expect("the bound on the market value leaves room for every amount of the problem")
+            .expect("the bound on all amounts leaves room for each of the problem")
             .normalize()
     }
 
-    /// Σ |target − quantity · price| over all lines, in units.
-    pub fn deviation(&self, quantities: &[i64]) -> i128 {
-        let row_deviation =
-            |(row, &quantity): (&Row, &i64)| (row.target - i128::from(quantity) * row.price).abs();
-        self.rows.iter().zip(quantities).map(row_deviation).sum()
+    /// Σ |target − lots · price| over all lines, in units.
+    pub fn deviation(&self, lots: &[i64]) -> i128 {
+        self.of_rows(lots, Row::deviation)
     }
 
-    /// Σ quantity · price, in units.
-    pub fn cost(&self, quantities: &[i64]) -> i128 {
-        self.rows.iter().zip(quantities).map(|(row, &quantity)| i128::from(quantity) * row.price).sum()
+    /// What the trades cost, tickets included, in units.
+    pub fn trading_costs(&self, lots: &[i64]) -> i128 {
+        let tickets = i128::try_from(self.trades(lots)).unwrap_or(i128::MAX);
+        self.of_rows(lots, Row::trading_cost) + self.joint.ticket_fee * tickets
     }
 
-    /// Whether the whole shares of a line leave its position, residue included, outside the band.
-    pub fn is_outside_band(&self, line: &Line, row: &Row, quantity: i64) -> bool {
-        let (lowest, highest) = whole_shares(line, self.value, row.residue, row.price);
-        I256::from(quantity) < lowest || highest < I256::from(quantity)
+    /// What an optimum has the least of: deviation and trading costs together, in units.
+    pub fn objective(&self, lots: &[i64]) -> i128 {
+        self.deviation(lots) + self.trading_costs(lots)
     }
 
-    fn ensure_minimums_fit(&self) -> Result<(), Refusal> {
-        let lowest: Vec<i64> = self.rows.iter().map(|row| row.lowest).collect();
-        let needed = self.cost(&lowest);
-        if self.budget < needed {
-            return Err(Refusal::MinimumsExceedCash {
-                needed: self.money(needed + self.residues()),
-                available: self.market_value(),
-            });
+    /// Σ lots · price and the trading costs, in units; at most the budget.
+    pub fn spent(&self, lots: &[i64]) -> i128 {
+        self.of_rows(lots, |row, lots| times(lots.into(), row.price)) + self.trading_costs(lots)
+    }
+
+    /// The first of the rules that these lots break of those that tie positions together.
+    pub fn broken_joint_rule(&self, lots: &[i64]) -> Option<Rule> {
+        let JointRules { maximum_trades, maximum_turnover, maximum_positions, groups, .. } = &self.joint;
+        let exceeds = |limit: &Option<usize>, count: usize| limit.is_some_and(|limit| limit < count);
+        if exceeds(maximum_trades, self.trades(lots)) {
+            Some(Rule::MaximumTrades)
+        } else if maximum_turnover.is_some_and(|most| most < self.turnover(lots)) {
+            Some(Rule::MaximumTurnover)
+        } else if exceeds(maximum_positions, self.positions(lots)) {
+            Some(Rule::MaximumPositions)
+        } else if groups.iter().any(|group| group.most < self.worth(group, lots)) {
+            Some(Rule::GroupLimit)
+        } else {
+            None
         }
-        Ok(())
     }
-}
 
-fn combined_list(
-    positions: &Positions,
-    holdings: &Holdings,
-    snapshot: &PriceSnapshot,
-) -> Result<Vec<Line>, Refusal> {
-    let wanted = positions.iter().map(|&Position { security, target, band }| (security, target.get(), band));
-    let unwanted = holdings
-        .securities()
-        .filter(|security| positions.find(security).is_none())
-        .map(|security| (security, Decimal::ZERO, Band::CLOSED));
-
-    let line = |(security, target, band): (SecurityId, Decimal, Band)| {
-        let price = snapshot.price(&security).ok_or(Refusal::Unpriced(security))?;
-        Ok(Line { security, price, held: holdings.quantity(&security), target, band })
-    };
-    wanted.chain(unwanted).map(line).collect()
-}
-
-/// Decimals enough for cash, for every quantity times its price, and for their sum times any target.
-fn scale_of(lines: &[Line], cash: Decimal) -> u32 {
-    let value_decimals = |line: &Line| decimals(line.held) + decimals(line.price.get());
-    let value_scale = lines.iter().map(value_decimals).chain([decimals(cash)]).max().unwrap_or(0);
-    value_scale + lines.iter().map(|line| decimals(line.target)).max().unwrap_or(0)
-}
-
-fn decimals(number: Decimal) -> u32 {
-    number.normalize().scale()
-}
-
-/// `number` in units of 10^-scale; `None` when it does not fit.
-fn units(number: Decimal, scale: u32) -> Option<i128> {
-    let number = number.normalize();
-    let shift = scale.checked_sub(number.scale())?;
-    number.mantissa().checked_mul(10_i128.checked_pow(shift)?)
-}
-
-/// Cash + Σ held · price in units, exact.
-///
-/// Every later amount is at most twice the sum of the magnitudes, so bounding that sum here is what
-/// lets the rest of the reckoning go unchecked.
-fn market_value(lines: &[Line], cash: Decimal, scale: u32) -> Result<i128, Refusal> {
-    const LARGEST: i128 = 1 << 92;
-
-    let mut value = units(cash, scale).ok_or(Refusal::OutOfRange)?;
-    let mut magnitude = value.unsigned_abs();
-    for line in lines {
-        let out_of_range = || Refusal::SecurityOutOfRange(line.security);
-        let held = line.held.normalize();
-        let price = units(line.price.get(), scale - held.scale()).ok_or_else(out_of_range)?;
-        let worth = price.checked_mul(held.mantissa()).ok_or_else(out_of_range)?;
-        value = value.checked_add(worth).ok_or_else(out_of_range)?;
-        magnitude = magnitude
-            .checked_add(worth.unsigned_abs())
-            .and_then(|sum| sum.checked_add(units(line.price.get(), scale)?.unsigned_abs()))
-            .ok_or_else(out_of_range)?;
-    }
-    if LARGEST.unsigned_abs() < magnitude { Err(Refusal::OutOfRange) } else { Ok(value) }
-}
-
-impl Row {
-    fn new(line: &Line, value: i128, scale: u32, policy: BandPolicy) -> Result<Self, Refusal> {
-        let out_of_range = || Refusal::SecurityOutOfRange(line.security);
-        let price = units(line.price.get(), scale).ok_or_else(out_of_range)?;
-        let share = power_of_ten(decimals(line.held));
-        let holding = line.held.normalize().mantissa();
-        // Exact: the scale leaves room for the decimals of the holding below those of the price.
-        let residue = price / share * holding.rem_euclid(share);
-        // Exact: the scale leaves room for the decimals of the target below those of the value.
-        let wanted = line.target.normalize();
-        let target = value / power_of_ten(wanted.scale()) * wanted.mantissa() - residue;
-
-        let (lowest, highest) = match whole_shares(line, value, residue, price) {
-            // The residue alone lies above the band, so the closest a whole-share trade comes is zero.
-            (_, highest) if highest < I256::ZERO => (I256::ZERO, I256::ZERO),
-            (lowest, highest) if lowest <= highest => (lowest, highest),
-            _ => match policy {
-                BandPolicy::Strict => return Err(Refusal::NoWholeShareInBand(line.security)),
-                BandPolicy::Nearest => {
-                    let below = I256::from(target.div_euclid(price).max(0));
-                    (below, below + 1)
-                }
-            },
+    /// Whether so many lots of a line leave its position, residue included, outside the band.
+    pub fn is_outside_band(&self, line: &Line, row: &Row, lots: i64) -> bool {
+        let worth = i128::from(lots) * row.price + row.residue;
+        let compare = |share: Decimal| {
+            let share = Scaled::of(share);
+            let bound = I256::from(self.value) * I256::from(share.mantissa);
+            (I256::from(worth) * I256::from(power_of_ten(share.decimals))).cmp(&bound)
         };
-        // Half of what fits, so that the change from one quantity to another fits as well.
-        let whole = |quantity: I256| match i64::try_from(quantity) {
-            Ok(quantity) if quantity.unsigned_abs() <= i64::MAX.unsigned_abs() / 2 => Ok(quantity),
-            Ok(_) | Err(_) => Err(out_of_range()),
+        compare(line.low()).is_lt() || compare(line.high()).is_gt()
+    }
+
+    /// The row of a line were there no trading rules: a lot is one unit.
+    pub(super) fn unruled(&self, idx: usize) -> Row {
+        let (line, row) = (&self.lines[idx], &self.rows[idx]);
+        if self.rules.are_none() {
+            return row.clone();
+        }
+        let price = row.price / i128::from(row.lot);
+        let beyond_lots = row.residue / price;
+        let single = |lots: i64, more: i128| {
+            let units = i128::from(lots) * i128::from(row.lot) + more;
+            i64::try_from(units).expect("a lot has room for its units")
         };
-        Ok(Self {
-            price,
-            target,
-            held: whole(holding.div_euclid(share).into())?,
-            residue,
-            lowest: whole(lowest)?,
-            highest: whole(highest)?,
-        })
+        let (residue, target) = (row.residue % price, row.target + beyond_lots * price);
+        let held = single(row.held, beyond_lots);
+        let band =
+            lots_in_band(self.value, (Scaled::of(line.low()), Scaled::of(line.high())), residue, price);
+        let (lowest, highest) = band.unwrap_or_else(|| lots_around(target, price));
+        // A band of more units than can be traded: a rule kept the row from being refused for it.
+        let within = |units: i128| i64::try_from(units).map_or(MOST_UNITS, |units| units.min(MOST_UNITS));
+        let (lowest, highest) = (within(lowest), within(highest));
+        Row { price, target, held, residue, lowest, highest, lot: 1, cost: 0, fewest: 1 }
+    }
+
+    pub(super) fn cash_after(&self, lots: &[i64]) -> Decimal {
+        self.money(self.value - self.residues - self.spent(lots))
+    }
+
+    /// Value bought and sold, in units.
+    pub(super) fn turnover(&self, lots: &[i64]) -> i128 {
+        self.of_rows(lots, |row, lots| times((i128::from(lots) - i128::from(row.held)).abs(), row.price))
+    }
+
+    /// What the group's lots are worth, in units.
+    pub(super) fn worth(&self, group: &Group, lots: &[i64]) -> i128 {
+        group.rows.iter().map(|&idx| i128::from(lots[idx]) * self.rows[idx].price).sum()
+    }
+
+    pub(super) fn trades(&self, lots: &[i64]) -> usize {
+        self.rows.iter().zip(lots).filter(|(row, lots)| row.held != **lots).count()
+    }
+
+    pub(super) fn positions(&self, lots: &[i64]) -> usize {
+        self.rows.iter().zip(lots).filter(|(row, lots)| **lots != 0 || row.residue != 0).count()
+    }
+
+    fn of_rows(&self, lots: &[i64], of: impl Fn(&Row, i64) -> i128) -> i128 {
+        self.rows.iter().zip(lots).map(|(row, &lots)| of(row, lots)).sum()
     }
 }
 
-/// The least and the most whole shares that keep the position, its residue included, inside its band.
-///
-/// 256 bits, because a drift may have up to 28 decimals; the value has at most 92 bits.
-fn whole_shares(line: &Line, value: i128, residue: i128, price: i128) -> (I256, I256) {
-    let bound = |share: Decimal| {
-        let share = share.normalize();
-        let unit = I256::from(power_of_ten(share.scale()));
-        let room = I256::from(value) * I256::from(share.mantissa()) - I256::from(residue) * unit;
-        (room, I256::from(price) * unit)
-    };
-    let (room, share) = bound(line.target - line.band.low());
-    let lowest = -(-room).div_euclid(share);
-    let (room, share) = bound(line.target + line.band.high());
-    let highest = room.div_euclid(share);
-    (lowest.max(I256::ZERO), highest)
+/// The least and the most whole lots, none below zero, with which a position stays inside its band;
+/// `None` where there are none. Where the residue alone lies above the band, the closest is zero.
+pub(super) fn lots_in_band(
+    value: i128,
+    (low, high): (Scaled, Scaled),
+    residue: i128,
+    price: i128,
+) -> Option<(i128, i128)> {
+    let highest = lots_up_to(value, high, residue, price);
+    if highest < 0 {
+        return Some((0, 0));
+    }
+    let below = Scaled { mantissa: -low.mantissa, ..low };
+    let lowest = (-lots_up_to(value, below, -residue, price)).max(0);
+    (lowest <= highest).then_some((lowest, highest))
 }
 
-fn power_of_ten(exponent: u32) -> i128 {
-    10_i128.pow(exponent)
+/// The two whole numbers of lots next to the target.
+pub(super) fn lots_around(target: i128, price: i128) -> (i128, i128) {
+    let below = quotient(target, price).max(0);
+    (below, below + 1)
+}
+
+/// ⌊(market value · share − residue) / price⌋
+fn lots_up_to(value: i128, share: Scaled, residue: i128, price: i128) -> i128 {
+    let whole = power_of_ten(share.decimals);
+    if let Some(lots) = narrow_lots_up_to(value, share, residue, price) {
+        return lots.into();
+    }
+    // No amount is larger than 2^92, and no share larger than two wholes.
+    if share.decimals <= 9 {
+        return (value * share.mantissa - residue * whole).div_euclid(price * whole);
+    }
+    let wide = |a: i128, b: i128| I256::from(a) * I256::from(b);
+    let lots = (wide(value, share.mantissa) - wide(residue, whole)).div_euclid(wide(price, whole));
+    i128::try_from(lots).expect("less than twice the market value in units")
+}
+
+/// The same where all of it fits 64 bits, as it does in nearly every portfolio.
+fn narrow_lots_up_to(value: i128, share: Scaled, residue: i128, price: i128) -> Option<i64> {
+    let narrow = |number: i128| i64::try_from(number).ok();
+    let whole = narrow(power_of_ten(share.decimals))?;
+    let wanted = narrow(value)?.checked_mul(narrow(share.mantissa)?)?;
+    let room = wanted.checked_sub(narrow(residue)?.checked_mul(whole)?)?;
+    Some(room.div_euclid(narrow(price)?.checked_mul(whole)?))
 }

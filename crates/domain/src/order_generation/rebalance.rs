@@ -10,6 +10,8 @@ use crate::{Date, Timestamp};
 use super::model::ModelName;
 use super::optimum::{Answer, Method};
 use super::problem::{Line, Problem, Row};
+use super::shaping::Shaping;
+use super::trading_rules::{Rule, TradingRules};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -45,7 +47,7 @@ impl Trade {
 pub enum OptimalityStatus {
     /// No better answer exists.
     Optimal,
-    /// No answer is better by more than half a cent.
+    /// No answer is better by more than half a cent, or by more than the gap that the rules allow.
     WithinTolerance,
     /// A better answer may exist, but none below the lower bound.
     Bound,
@@ -55,11 +57,18 @@ pub enum OptimalityStatus {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Optimality {
     pub status: OptimalityStatus,
-    /// Σ |market value · target − value after| over the combined list.
+    /// Σ |market value · target − value after| over the combined list, and the costs of trading.
     pub objective: Decimal,
-    /// No whole-share answer inside the bands and the cash has a smaller objective.
+    /// No whole-share answer inside the bands, the cash and the trading rules has a smaller objective.
     pub lower_bound: Decimal,
     pub method: Method,
+}
+
+impl Optimality {
+    /// What is not proven, as a share of the objective, to 18 significant digits; zero if it is.
+    pub fn gap(&self) -> Decimal {
+        quotient_for_the_record(self.objective - self.lower_bound, self.objective)
+    }
 }
 
 /// One security of a rebalanced portfolio.
@@ -78,9 +87,11 @@ pub struct RebalancedPosition {
     pub actual: Decimal,
     /// Actual over target, less one, to 18 significant digits; zero when the target is.
     pub actual_drift: Decimal,
-    /// No whole-share trade could bring the position inside its band.
+    /// No trade that the rules allow could bring the position inside its band.
     pub outside_band: bool,
     pub trade: Option<Trade>,
+    /// The rules that, each alone, keep the position from the whole shares nearest its target.
+    pub shaped_by: Vec<Rule>,
 }
 
 impl RebalancedPosition {
@@ -90,13 +101,14 @@ impl RebalancedPosition {
     }
 }
 
-/// A portfolio after its rebalance. Exact: cash before − Σ trade · price = cash after.
+/// A portfolio after its rebalance. Exact: cash before − Σ trade · price − trading costs = cash after.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortfolioRebalance {
     pub portfolio: PortfolioId,
     pub market_value: Decimal,
     pub cash_before: Decimal,
     pub cash_after: Decimal,
+    pub trading_costs: Decimal,
     pub optimality: Optimality,
     pub positions: Vec<RebalancedPosition>,
 }
@@ -126,6 +138,8 @@ pub struct RebalanceHeader {
     /// The model's name at that time.
     pub model_name: ModelName,
     pub date: Timestamp,
+    /// Those that were kept to: the model's, or others for this time.
+    pub rules: TradingRules,
     pub failed: Vec<FailedPortfolio>,
     pub version: Version,
     pub created_at: Timestamp,
@@ -144,34 +158,29 @@ pub enum Unsound {
     WrongLength { expected: usize, found: usize },
     #[error("the answer has {quantity} of security {security}, outside {lowest} to {highest}")]
     OutsideBand { security: SecurityId, quantity: i64, lowest: i64, highest: i64 },
-    #[error("the answer costs {cost} units of money, there are {budget}")]
-    Overspent { cost: i128, budget: i128 },
+    #[error("the answer spends {spent} units of money, there are {budget}")]
+    Overspent { spent: i128, budget: i128 },
+    #[error("the answer trades too little of security {0} for the trade to be made")]
+    TradeTooSmall(SecurityId),
+    #[error("the answer breaks the rule {}", .0.name())]
+    BreaksRule(Rule),
     #[error(
         "the answer claims that none deviates by less than {claimed} units of money, but deviates by {found} itself"
     )]
     BoundAboveObjective { claimed: i128, found: i128 },
 }
 
-impl Problem {
-    /// Turns an answer into trades, once it has been checked against every band and the cash.
-    ///
-    /// The objective is reckoned anew from the quantities; the optimiser's own is not believed.
-    pub fn accept(&self, answer: &Answer, portfolio: PortfolioId) -> Result<PortfolioRebalance, Unsound> {
-        self.verify(answer)?;
-        let quantities = &answer.quantities;
-        let spent = self.cost(quantities) + self.residues();
-        let rows = self.lines().iter().zip(self.rows()).zip(quantities);
-        Ok(PortfolioRebalance {
-            portfolio,
-            market_value: self.market_value(),
-            cash_before: self.cash().normalize(),
-            cash_after: (self.market_value() - self.money(spent)).normalize(),
-            optimality: self.optimality(answer),
-            positions: rows.map(|((line, row), &quantity)| self.position(line, row, quantity)).collect(),
-        })
-    }
+/// An answer that was checked against every band, the cash and every trading rule: the only thing that
+/// trades are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Verified<'a> {
+    problem: &'a Problem,
+    answer: &'a Answer,
+}
 
-    fn verify(&self, answer: &Answer) -> Result<(), Unsound> {
+impl Problem {
+    /// Checks an answer in exact integers. The optimiser's own sums are not believed.
+    pub fn verify<'a>(&'a self, answer: &'a Answer) -> Result<Verified<'a>, Unsound> {
         let quantities = &answer.quantities;
         if quantities.len() != self.rows().len() {
             return Err(Unsound::WrongLength { expected: self.rows().len(), found: quantities.len() });
@@ -181,52 +190,94 @@ impl Problem {
                 let Row { lowest, highest, .. } = *row;
                 return Err(Unsound::OutsideBand { security: line.security, quantity, lowest, highest });
             }
+            if !row.allows(quantity) {
+                return Err(Unsound::TradeTooSmall(line.security));
+            }
         }
-        let cost = self.cost(quantities);
-        if self.budget() < cost {
-            let budget = self.budget();
-            return Err(Unsound::Overspent { cost, budget });
+        let (spent, budget) = (self.spent(quantities), self.budget());
+        if budget < spent {
+            return Err(Unsound::Overspent { spent, budget });
         }
-        let found = self.deviation(quantities);
+        if let Some(rule) = self.broken_joint_rule(quantities) {
+            return Err(Unsound::BreaksRule(rule));
+        }
+        let found = self.objective(quantities);
         if found < answer.lower_bound {
             let claimed = answer.lower_bound;
             return Err(Unsound::BoundAboveObjective { claimed, found });
         }
-        Ok(())
+        Ok(Verified { problem: self, answer })
     }
 
-    fn optimality(&self, answer: &Answer) -> Optimality {
+    /// [`verify`](Self::verify), then [`Verified::rebalance`].
+    pub fn accept(&self, answer: &Answer, portfolio: PortfolioId) -> Result<PortfolioRebalance, Unsound> {
+        Ok(self.verify(answer)?.rebalance(portfolio))
+    }
+}
+
+impl Verified<'_> {
+    /// The trades, and where they leave the portfolio.
+    pub fn rebalance(&self, portfolio: PortfolioId) -> PortfolioRebalance {
+        let Self { problem, answer: Answer { quantities, .. } } = self;
+        let shaping = Shaping::new(problem, quantities);
+        let position = |(idx, (line, row)): (usize, (&Line, &Row))| {
+            position(problem, line, row, quantities[idx], shaping.of(idx))
+        };
+        let rows = problem.lines().iter().zip(problem.rows());
+        PortfolioRebalance {
+            portfolio,
+            market_value: problem.market_value(),
+            cash_before: problem.cash().normalize(),
+            cash_after: problem.cash_after(quantities),
+            trading_costs: problem.money(problem.trading_costs(quantities)),
+            optimality: self.optimality(),
+            positions: rows.enumerate().map(position).collect(),
+        }
+    }
+
+    fn optimality(&self) -> Optimality {
         const HALF_A_CENT: Decimal = Decimal::from_parts(5, 0, 0, false, 3);
 
-        let objective = self.money(self.deviation(&answer.quantities));
-        let lower_bound = self.money(answer.lower_bound.max(0));
+        let Self { problem, answer } = self;
+        let objective = problem.money(problem.objective(&answer.quantities));
+        let lower_bound = problem.money(answer.lower_bound.max(0));
+        let proven =
+            Optimality { status: OptimalityStatus::Bound, objective, lower_bound, method: answer.method };
         let status = match objective - lower_bound {
             gap if gap.is_zero() => OptimalityStatus::Optimal,
             gap if gap <= HALF_A_CENT => OptimalityStatus::WithinTolerance,
+            _ if proven.gap() <= problem.rules().gap.get() => OptimalityStatus::WithinTolerance,
             _ => OptimalityStatus::Bound,
         };
-        Optimality { status, objective, lower_bound, method: answer.method }
+        Optimality { status, ..proven }
     }
+}
 
-    fn position(&self, line: &Line, row: &Row, quantity: i64) -> RebalancedPosition {
-        let market_value = self.market_value();
-        let adjusted_value = self.money(i128::from(quantity) * row.price + row.residue);
-        let wanted = self.money(row.target + row.residue);
-        let change = quantity - row.held;
-        RebalancedPosition {
-            security: line.security,
-            price: line.price.get(),
-            original_quantity: line.held.normalize(),
-            adjusted_quantity: (line.held + Decimal::from(change)).normalize(),
-            original_value: self.money(i128::from(row.held) * row.price + row.residue),
-            adjusted_value,
-            target: line.target,
-            high_drift: line.band.high(),
-            low_drift: line.band.low(),
-            actual: quotient_for_the_record(adjusted_value, market_value),
-            actual_drift: quotient_for_the_record(adjusted_value - wanted, wanted),
-            outside_band: self.is_outside_band(line, row, quantity),
-            trade: Trade::of_change(change),
-        }
+fn position(
+    problem: &Problem,
+    line: &Line,
+    row: &Row,
+    lots: i64,
+    shaped_by: Vec<Rule>,
+) -> RebalancedPosition {
+    let market_value = problem.market_value();
+    let adjusted_value = problem.money(i128::from(lots) * row.price + row.residue);
+    let wanted = problem.money(row.target + row.residue);
+    let change = (lots - row.held) * row.lot;
+    RebalancedPosition {
+        security: line.security,
+        price: line.price.get(),
+        original_quantity: line.held.normalize(),
+        adjusted_quantity: (line.held + Decimal::from(change)).normalize(),
+        original_value: problem.money(i128::from(row.held) * row.price + row.residue),
+        adjusted_value,
+        target: line.target,
+        high_drift: line.band.high(),
+        low_drift: line.band.low(),
+        actual: quotient_for_the_record(adjusted_value, market_value),
+        actual_drift: quotient_for_the_record(adjusted_value - wanted, wanted),
+        outside_band: problem.is_outside_band(line, row, lots),
+        trade: Trade::of_change(change),
+        shaped_by,
     }
 }

@@ -1,7 +1,7 @@
 //! The solver against trying everything, on each of its paths.
 
 use domain::order_generation::optimum::{Answer, Limits, Method, optimum};
-use domain::order_generation::problem::{BandPolicy, Line, Problem, Refusal};
+use domain::order_generation::problem::{Line, Problem, Refusal};
 use port_contracts::optimizer::brute_force::{Best, Choices};
 use port_contracts::optimizer::portfolio::{Dice, Portfolio, line};
 use rust_decimal_macros::dec;
@@ -32,7 +32,7 @@ struct Solved {
 fn what_is_refused_has_no_solution() {
     let (mut bands, mut minimums, mut accepted) = (0, 0, 0);
     for (seed, portfolio) in small_portfolios() {
-        let choices = Choices::new(&portfolio.lines, portfolio.cash, portfolio.policy);
+        let choices = Choices::new(&portfolio);
         let best = choices.as_ref().and_then(Choices::best);
 
         match portfolio.problem() {
@@ -63,7 +63,7 @@ fn every_path_finds_the_preferred_optimum() {
         match answer.method {
             Method::OwnBest => at_once += 1,
             Method::Search => searched += 1,
-            Method::Table => panic!("seed {} is too small for a table", solved.seed),
+            Method::Table | Method::Cbc => panic!("seed {} is too small for that", solved.seed),
         }
         if solved.is_proven(&solved.optimum(NO_ROOM)) {
             continue;
@@ -118,7 +118,7 @@ fn tied(seed: u64) -> Portfolio {
         .collect();
     let overspend = dice.decimal(1, 15, 0) * dec!(10);
     lines.push(line(5, dec!(9000) + overspend, dec!(0.5), dec!(0), dec!(0.5)));
-    let mut portfolio = Portfolio { cash: dec!(0), lines, policy: BandPolicy::Strict };
+    let mut portfolio = Portfolio::of(lines);
     portfolio.fund(value);
     portfolio
 }
@@ -140,29 +140,29 @@ fn without_room_to_search_the_answer_is_sound_and_its_bound_holds() {
 impl Solved {
     fn new(seed: u64, portfolio: &Portfolio) -> Option<Self> {
         let problem = portfolio.problem().ok()?;
-        let choices = Choices::new(&portfolio.lines, portfolio.cash, portfolio.policy)?;
+        let choices = Choices::new(portfolio)?;
         Some(Self { seed, problem, best: choices.best()? })
     }
 
     /// Checks that no answer within the limits, good or not, is unsound or has too high a bound.
     fn optimum(&self, limits: Limits) -> Answer {
         let Self { seed, problem, best } = self;
-        let answer = optimum(problem, limits);
+        let answer = optimum(problem, limits).unwrap();
         let accepted = problem.accept(&answer, "portfolio".parse().unwrap());
         let optimality = accepted.unwrap_or_else(|unsound| panic!("seed {seed}: {unsound}")).optimality;
-        assert!(optimality.lower_bound <= best.deviation, "{self:#?} {answer:?}");
+        assert!(optimality.lower_bound <= best.objective, "{self:#?} {answer:?}");
         answer
     }
 
     fn is_best(&self, answer: &Answer) -> bool {
-        let deviation = self.problem.deviation(&answer.quantities);
+        let deviation = self.problem.objective(&answer.quantities);
         answer.quantities == self.best.quantities
-            && self.problem.money(deviation) == self.best.deviation
+            && self.problem.money(deviation) == self.best.objective
             && self.is_proven(answer)
     }
 
     fn is_proven(&self, answer: &Answer) -> bool {
-        answer.lower_bound == self.problem.deviation(&answer.quantities)
+        answer.lower_bound == self.problem.objective(&answer.quantities)
     }
 }
 
@@ -172,7 +172,7 @@ fn solved() -> impl Iterator<Item = Solved> {
 
 fn small_portfolios() -> impl Iterator<Item = (u64, Portfolio)> {
     let has_few_choices = |(_, portfolio): &(u64, Portfolio)| {
-        let choices = Choices::new(&portfolio.lines, portfolio.cash, portfolio.policy);
+        let choices = Choices::new(portfolio);
         choices.is_none_or(|choices| choices.count() <= 4_000)
     };
     (0..SEEDS).map(|seed| (seed, Portfolio::tiny(seed))).filter(has_few_choices)

@@ -15,14 +15,14 @@ fn portfolio(value: Decimal, rows: &[Row]) -> Portfolio {
         held,
         ..line(number, price, target, low, high)
     });
-    let mut portfolio = Portfolio { cash: dec!(0), lines: lines.collect(), policy: BandPolicy::Strict };
+    let mut portfolio = Portfolio::of(lines.collect());
     portfolio.fund(value);
     portfolio
 }
 
 fn rebalanced(portfolio: &Portfolio) -> PortfolioRebalance {
     let problem = portfolio.problem().unwrap();
-    let answer = optimum(&problem, Limits::default());
+    let answer = optimum(&problem, Limits::default()).unwrap();
     problem.accept(&answer, "portfolio".parse().unwrap()).unwrap()
 }
 
@@ -237,7 +237,7 @@ fn an_unfunded_portfolio_has_nothing_to_trade() {
 fn an_answer_is_checked_before_it_is_traded_on() {
     let rows = [at(SIX_TENTHS, dec!(100), dec!(500)), at(THREE_TENTHS, dec!(100), dec!(400))];
     let problem = portfolio(dec!(100000), &rows).problem().unwrap();
-    let best = optimum(&problem, Limits::default());
+    let best = optimum(&problem, Limits::default()).unwrap();
     let accept = |quantities: &[i64], lower_bound| {
         let answer = domain::order_generation::optimum::Answer {
             quantities: quantities.to_vec(),

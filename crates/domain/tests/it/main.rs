@@ -5,3 +5,5 @@ mod classes;
 mod known_cases;
 mod metamorphic;
 mod refusals;
+mod trading_rules;
+mod wild;

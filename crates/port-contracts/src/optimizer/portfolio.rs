@@ -1,10 +1,14 @@
 //! Portfolios made up from a seed, small enough to try everything or as large as they come.
 
+use std::collections::BTreeSet;
+
 use domain::identifier::SecurityId;
 use domain::order_generation::holdings::Holdings;
 use domain::order_generation::position::{Band, Position, Positions, Target};
 use domain::order_generation::price::{Price, PriceSnapshot};
+use domain::order_generation::priced_model::PricedModel;
 use domain::order_generation::problem::{BandPolicy, Line, Problem, Refusal};
+use domain::order_generation::trading_rules::{Amount, GroupLimit, TradingRules};
 use rust_decimal::Decimal;
 
 /// All that a rebalance is stated from: the model's securities first, then the others held.
@@ -12,10 +16,16 @@ use rust_decimal::Decimal;
 pub struct Portfolio {
     pub cash: Decimal,
     pub lines: Vec<Line>,
+    pub rules: TradingRules,
     pub policy: BandPolicy,
 }
 
 impl Portfolio {
+    /// Without cash, without rules, with strict bands.
+    pub fn of(lines: Vec<Line>) -> Self {
+        Self { cash: Decimal::ZERO, lines, rules: TradingRules::default(), policy: BandPolicy::Strict }
+    }
+
     pub fn problem(&self) -> Result<Problem, Refusal> {
         let wanted = self.lines.iter().filter(|line| !line.target.is_zero());
         let position = |line: &Line| Position {
@@ -28,7 +38,7 @@ impl Portfolio {
         let held = self.lines.iter().map(|line| (line.security, line.held));
         let holdings = Holdings::new(self.cash, held).expect("each security has one line");
         let prices: PriceSnapshot = self.lines.iter().map(|line| (line.security, line.price)).collect();
-        Problem::new(&positions, &holdings, &prices, self.policy)
+        PricedModel::new(&positions, &prices, &self.rules, self.policy)?.problem(&holdings)
     }
 
     /// Up to eight securities of the model and two others, with few whole shares to choose from.
@@ -63,13 +73,57 @@ impl Portfolio {
         let n_lines = n_wanted + dice.face(3);
         lines.extend((n_wanted..n_lines).map(|number| market.unwanted(&mut dice, number)));
 
-        let mut portfolio = Self {
-            cash: Decimal::ZERO,
-            lines,
-            policy: if dice.one_in(4) { BandPolicy::Nearest } else { BandPolicy::Strict },
-        };
+        let policy = if dice.one_in(4) { BandPolicy::Nearest } else { BandPolicy::Strict };
+        let mut portfolio = Self { policy, ..Self::of(lines) };
         portfolio.fund(value);
         portfolio
+    }
+
+    /// [`tiny`](Self::tiny), under one to three random trading rules.
+    pub fn tiny_with_rules(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x0072_756C_6573);
+        let mut portfolio = Self::tiny(seed);
+        let value: Decimal =
+            portfolio.cash + portfolio.lines.iter().map(|line| line.held * line.price.get()).sum::<Decimal>();
+        for _ in 0..=dice.roll(3) {
+            portfolio.add_rule(&mut dice, value);
+        }
+        portfolio
+    }
+
+    fn add_rule(&mut self, dice: &mut Dice, value: Decimal) {
+        let rules = &mut self.rules;
+        let amount = |money: Decimal| Amount::try_from(money.max(Decimal::ZERO).round_dp(2)).expect("small");
+        let mut some_securities = || -> BTreeSet<SecurityId> {
+            self.lines.iter().filter(|_| dice.one_in(3)).map(|line| line.security).collect()
+        };
+        let some = some_securities();
+        let number = u32::try_from(dice.roll(5)).expect("a small number");
+        let percent = dice.decimal(0, 100, 2);
+        match dice.roll(14) {
+            0 => rules.minimum_cash = amount(value * percent / Decimal::TEN),
+            1 => rules.minimum_cash_share = (percent / Decimal::TEN).try_into().expect("a share"),
+            2 => rules.lot_sizes.default = Decimal::from(1 + number).try_into().expect("a lot"),
+            3 => {
+                let lot = Decimal::from(2 + number).try_into().expect("a lot");
+                rules.lot_sizes.per_security = some.into_iter().map(|security| (security, lot)).collect();
+            }
+            4 => rules.minimum_trade_value = amount(value * percent / Decimal::TEN),
+            5 => rules.trade_only_outside_band = true,
+            6 => rules.do_not_buy = some,
+            7 => rules.do_not_sell = some,
+            8 => rules.restricted = some,
+            9 => rules.proportional_cost = (percent / Decimal::TEN).try_into().expect("a rate"),
+            10 => rules.ticket_fee = amount(value * percent / Decimal::ONE_HUNDRED),
+            11 => rules.maximum_trades = Some(number),
+            12 => rules.maximum_turnover = Some(percent.try_into().expect("a share")),
+            _ if dice.one_in(2) => rules.maximum_positions = Some(number),
+            _ => rules.group_limits.push(GroupLimit {
+                name: "group".parse().expect("a name"),
+                securities: some,
+                maximum: percent.try_into().expect("a share"),
+            }),
+        }
     }
 
     /// A hundred securities in cents, bought from cash that does not quite suffice.
@@ -83,7 +137,7 @@ impl Portfolio {
             let low = target * dice.decimal(4, 10, 1);
             line(number, price, target, low, Decimal::ONE)
         });
-        Self { cash: value, lines: lines.collect(), policy: BandPolicy::Strict }
+        Self { cash: value, ..Self::of(lines.collect()) }
     }
 
     /// Cash that makes the market value `value`.
@@ -169,20 +223,40 @@ pub fn line(number: usize, price: Decimal, target: Decimal, low: Decimal, high: 
 
 /// A reproducible stream of choices.
 #[derive(Debug, Clone)]
-pub struct Dice(u64);
+pub struct Dice(Choices);
+
+#[derive(Debug, Clone)]
+enum Choices {
+    Seeded(u64),
+    /// Zero once they are used up.
+    Given(std::vec::IntoIter<u8>),
+}
 
 impl Dice {
     pub const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(Choices::Seeded(seed))
+    }
+
+    /// Rolls what the bytes say, so that whoever chooses the bytes chooses everything.
+    pub fn loaded(bytes: Vec<u8>) -> Self {
+        Self(Choices::Given(bytes.into_iter()))
     }
 
     /// From zero to one less than `sides`.
     pub fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (bits ^ (bits >> 31)) % sides
+        let bits = match &mut self.0 {
+            Choices::Seeded(state) => {
+                *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let bits = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+                let bits = (bits ^ (bits >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+                bits ^ (bits >> 31)
+            }
+            Choices::Given(bytes) => {
+                let enough = if sides <= 1 << 8 { 1 } else { 8 };
+                bytes.take(enough).fold(0, |bits, byte| (bits << 8) | u64::from(byte))
+            }
+        };
+        bits % sides
     }
 
     /// An index into so many.

@@ -13,6 +13,9 @@ use serde_json::Value;
 
 use super::story::{Portfolio, Story};
 
+/// Trading rules to try.
+const RULES: &str = r#"{ "minimum_cash_share": 0.06, "lot_size": { "default": 10 }, "ticket_fee": 9.50 }"#;
+
 /// Portfolios shown position by position; of more, only the sums.
 const SHOWN: usize = 4;
 
@@ -152,13 +155,17 @@ pub(super) fn write_addresses(
     writeln!(out, "  curl {address}/api/v1/models")?;
     writeln!(out, "  curl {address}/api/v1/rebalance/{rebalance_id}")?;
     writeln!(out, "  curl -X POST {address}/api/v1/model/{model_id}/rebalance")?;
+    writeln!(
+        out,
+        "  curl -X POST {address}/api/v1/model/{model_id}/rebalance -H 'Content-Type: application/json' -d '{RULES}'"
+    )?;
     writeln!(out, "  curl -X POST {address}/api/v1/portfolio/{portfolio_id}/rebalance")?;
     writeln!(out, "  curl {address}/health/detailed")
 }
 
-/// Cash before − Σ trade · price = cash after, to the last digit.
+/// Cash before − Σ trade · price − trading costs = cash after, to the last digit.
 fn is_cash_conserved(record: &Value) -> anyhow::Result<bool> {
-    let mut cash = amount(&record["cash_before_rebalance"])?;
+    let mut cash = amount(&record["cash_before_rebalance"])? - amount(&record["trading_costs"])?;
     for position in positions(record)? {
         let change = amount(&position["adjusted_quantity"])? - amount(&position["original_quantity"])?;
         cash -= change * amount(&position["price"])?;

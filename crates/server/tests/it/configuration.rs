@@ -60,6 +60,7 @@ async fn a_wrong_variable_fails_the_start_with_its_name_and_the_reason() {
         ("MAX_PARALLEL_REBALANCES", "0", vec!["rebalance.max_parallel"]),
         ("REBALANCING_MAX_WORKERS", "0", vec!["rebalance.max_parallel"]),
         ("BAND_POLICY", "loose", vec!["rebalance.band_policy", "loose", "strict", "nearest"]),
+        ("OPTIMIZER", "fastest", vec!["rebalance.optimizer", "fastest", "auto", "exact", "cbc"]),
         ("OPTIMIZATION_TIMEOUT", "soon", vec!["rebalance.optimization_timeout_seconds", "soon"]),
         ("PRICING_SERVICE_URL", "ftp://user:secret@x", vec!["neighbours.pricing_url", "ftp", "http"]),
         ("SECURITY_SERVICE_URL", "globeco-security-service:8000", vec!["neighbours.security_url", "http"]),

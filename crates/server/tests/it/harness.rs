@@ -246,5 +246,8 @@ fn configuration(sandbox: &Sandbox, store: &Path) -> Config {
     ] {
         overrides.number(key, Some(number));
     }
-    config::load(&[], &overrides).unwrap()
+    let mut config = config::load(&[], &overrides).unwrap();
+    // A service inside a test's process is no program that could be started as a worker.
+    config.rebalance.worker_program = Some(env!("CARGO_BIN_EXE_globeco").into());
+    config
 }

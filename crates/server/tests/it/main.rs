@@ -17,3 +17,4 @@ mod problems;
 mod process;
 mod rebalance;
 mod rebalances;
+mod trading_rules;

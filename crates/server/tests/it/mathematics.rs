@@ -32,28 +32,30 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
             "portfolio_id": "{PORTFOLIO}", "portfolio_name": null, "rebalance_id": "{rebalance}",
             "status": "REBALANCED", "error": null,
             "optimality": {{
-                "status": "OPTIMAL", "objective": "37.2125", "lower_bound": "37.2125", "method": "OWN_BEST"
+                "status": "OPTIMAL", "objective": "37.2125", "lower_bound": "37.2125", "gap": "0",
+                "method": "OWN_BEST"
             }},
+            "trading_costs": "0",
             "transactions": [
-                {{"transaction_type": "BUY", "security_id": "{a}", "quantity": 279, "trade_date": "{today}"}},
-                {{"transaction_type": "BUY", "security_id": "{b}", "quantity": 349, "trade_date": "{today}"}},
-                {{"transaction_type": "SELL", "security_id": "{c}", "quantity": 12, "trade_date": "{today}"}}
+                {{"transaction_type": "BUY", "security_id": "{a}", "quantity": 279, "trade_date": "{today}", "shaped_by": []}},
+                {{"transaction_type": "BUY", "security_id": "{b}", "quantity": 349, "trade_date": "{today}", "shaped_by": []}},
+                {{"transaction_type": "SELL", "security_id": "{c}", "quantity": 12, "trade_date": "{today}", "shaped_by": []}}
             ],
             "drifts": [
                 {{
                     "security_id": "{a}", "original_quantity": "150", "adjusted_quantity": "429",
                     "target": "0.60", "high_drift": "0.05", "low_drift": "0.05",
-                    "actual": "0.5994", "outside_band": false
+                    "actual": "0.5994", "outside_band": false, "shaped_by": []
                 }},
                 {{
                     "security_id": "{b}", "original_quantity": "0", "adjusted_quantity": "349",
                     "target": "0.35", "high_drift": "0.03", "low_drift": "0.03",
-                    "actual": "0.3501", "outside_band": false
+                    "actual": "0.3501", "outside_band": false, "shaped_by": []
                 }},
                 {{
                     "security_id": "{c}", "original_quantity": "12.75", "adjusted_quantity": "0.75",
                     "target": "0", "high_drift": "0", "low_drift": "0",
-                    "actual": "0.0002", "outside_band": true
+                    "actual": "0.0002", "outside_band": true, "shaped_by": []
                 }}
             ]
         }}]"#
@@ -62,12 +64,14 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
     let expected_record = format!(
         r#"{{
             "rebalance_id": "{rebalance}", "model_id": "{model}", "rebalance_date": "{date}",
-            "model_name": "Reference", "number_of_portfolios": 1,
+            "model_name": "Reference", "trading_rules": null, "number_of_portfolios": 1,
             "portfolios": [{{
                 "portfolio_id": "{PORTFOLIO}", "market_value": 44981.93,
                 "cash_before_rebalance": 35426.93, "cash_after_rebalance": 2264.9,
+                "trading_costs": 0,
                 "optimality": {{
-                    "status": "OPTIMAL", "objective": "37.2125", "lower_bound": "37.2125", "method": "OWN_BEST"
+                    "status": "OPTIMAL", "objective": "37.2125", "lower_bound": "37.2125", "gap": "0",
+                    "method": "OWN_BEST"
                 }},
                 "positions": [
                     {{
@@ -76,7 +80,7 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
                         "original_position_market_value": 9427.5, "adjusted_position_market_value": 26962.65,
                         "target": 0.60, "high_drift": 0.05, "low_drift": 0.05,
                         "actual": 0.599410696695317431, "actual_drift": -0.000982172174470948668,
-                        "outside_band": false,
+                        "outside_band": false, "shaped_by": [],
                         "transaction_type": "BUY", "trade_quantity": 279, "trade_date": "{today}"
                     }},
                     {{
@@ -85,7 +89,7 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
                         "original_position_market_value": 0, "adjusted_position_market_value": 15746.88,
                         "target": 0.35, "high_drift": 0.03, "low_drift": 0.03,
                         "actual": 0.350071239717815576, "actual_drift": 0.000203542050901646188,
-                        "outside_band": false,
+                        "outside_band": false, "shaped_by": [],
                         "transaction_type": "BUY", "trade_quantity": 349, "trade_date": "{today}"
                     }},
                     {{
@@ -94,7 +98,7 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
                         "original_position_market_value": 127.5, "adjusted_position_market_value": 7.5,
                         "target": 0, "high_drift": 0, "low_drift": 0,
                         "actual": 0.00016673361947786589, "actual_drift": 0,
-                        "outside_band": true,
+                        "outside_band": true, "shaped_by": [],
                         "transaction_type": "SELL", "trade_quantity": 12, "trade_date": "{today}"
                     }}
                 ]
@@ -370,7 +374,7 @@ async fn minimums_that_cost_more_than_there_is_have_no_solution() {
 
     assert_eq!(
         problem["detail"],
-        "no feasible solution exists: the least that the bands ask for costs 1710, the market value is 1000"
+        "no feasible solution exists: the least that the bands ask for costs 1710, there is 1000 to spend"
     );
 }
 
@@ -619,6 +623,7 @@ fn trades_of(record: &Value) -> Value {
         json!({
             "transaction_type": row["transaction_type"], "security_id": row["security_id"],
             "quantity": row["trade_quantity"], "trade_date": row["trade_date"],
+            "shaped_by": row["shaped_by"],
         })
     };
     rows.filter(|row| !row["transaction_type"].is_null()).map(trade).collect()

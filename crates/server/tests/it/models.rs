@@ -68,7 +68,7 @@ async fn a_created_model_is_served_with_its_decimals_as_written() {
     let id = created["model_id"].as_str().unwrap();
     let expected = json!({
         "model_id": id, "name": "Growth", "positions": [position(STOCK, "0.600", "0.03", "0.05")],
-        "portfolios": [PORTFOLIO], "last_rebalance_date": null, "version": 1,
+        "portfolios": [PORTFOLIO], "trading_rules": null, "last_rebalance_date": null, "version": 1,
     });
     assert_eq!(created, expected);
     assert_eq!(location, path(&created));

@@ -18,7 +18,7 @@ use crate::process::{Process, run, serve};
 const KINDS: [Kind; 2] = [Kind::Standalone, Kind::ReplicaSet];
 
 /// Over a database of its own.
-fn on(url: &str, database: &str) -> impl Fn(&mut Config) {
+pub(crate) fn on(url: &str, database: &str) -> impl Fn(&mut Config) {
     move |config| {
         url.clone_into(&mut config.store.url);
         database.clone_into(&mut config.store.name);

@@ -58,17 +58,26 @@ impl Process {
         self.child.wait().unwrap();
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal such as `TERM`.
     pub(crate) fn signal(&self, name: &str) {
-        let mut shell = Command::new("sh");
-        shell.args(["-c", "kill -s \"$0\" \"$1\"", name, &self.child.id().to_string()]);
-        assert!(shell.status().unwrap().success());
+        signal(name, self.id());
     }
 
     /// Waits until the process has ended by itself.
     pub(crate) async fn ended(&mut self) -> ExitStatus {
         ended(&mut self.child, &self.command).await
     }
+}
+
+/// Sends a signal such as `TERM` to a process.
+pub(crate) fn signal(name: &str, id: u32) {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "kill -s \"$0\" \"$1\"", name, &id.to_string()]);
+    assert!(shell.status().unwrap().success());
 }
 
 impl Drop for Process {

@@ -4,113 +4,86 @@ use application::order_generation::ports::{Direction, ModelKey, ModelRepository,
 use application::repository::{Error, Source};
 use async_trait::async_trait;
 use bson::oid::ObjectId;
-use bson::{DateTime, Document, RawDocumentBuf, doc};
+use bson::{Document, RawDocument, RawDocumentBuf, doc};
 use domain::Timestamp;
-use domain::identifier::{ModelId, PortfolioId, SecurityId};
+use domain::identifier::{ModelId, PortfolioId};
 use domain::order_generation::model::{Followers, Model, ModelContent, ModelName};
 use domain::order_generation::position::{Band, Position, Positions};
 use domain::version::Version;
-use futures_util::TryStreamExt;
 use mongodb::options::ReturnDocument;
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
+use super::rules::{TRADING_RULES, read_rules, write_rules};
 use super::{MODELS, order, paged};
 use crate::MongoStore;
-use crate::decimal::exact;
-use crate::document::{self, Whole, date, instant, read, text, written};
+use crate::document::{created, date, read, version};
 use crate::failure::{failed, taken};
+use crate::fields::{Fields, Value};
+use crate::writer::{Writer, document};
 
 const MODEL: &str = "model";
 
-#[derive(Serialize, Deserialize)]
-struct ModelDocument {
-    #[serde(rename = "_id")]
-    id: ObjectId,
-    name: String,
-    #[serde(default)]
-    positions: Vec<PositionRecord>,
-    portfolios: Vec<String>,
-    last_rebalance_date: Option<DateTime>,
-    version: Whole,
-    created_at: Option<DateTime>,
-    updated_at: Option<DateTime>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct PositionRecord {
-    #[serde(with = "text")]
-    security_id: SecurityId,
-    #[serde(with = "exact")]
-    target: Decimal,
-    #[serde(with = "exact")]
-    high_drift: Decimal,
-    #[serde(with = "exact")]
-    low_drift: Decimal,
-}
-
-impl From<&Model> for ModelDocument {
-    fn from(model: &Model) -> Self {
-        Self {
-            id: object_id(&model.id),
-            name: model.name.as_str().to_owned(),
-            positions: model.positions.iter().map(PositionRecord::from).collect(),
-            portfolios: model.followers.as_slice().iter().map(PortfolioId::to_string).collect(),
-            last_rebalance_date: model.last_rebalance_date.map(date),
-            version: Whole(model.version.get()),
-            created_at: Some(date(model.created_at)),
-            updated_at: Some(date(model.created_at)),
+/// Fields are read in the order in which they are written, which is the reference's too.
+fn model_document(model: &Model) -> RawDocumentBuf {
+    document(|to| {
+        to.object_id("_id", object_id(&model.id));
+        write_content(to, &model.content());
+        match model.last_rebalance_date {
+            Some(date) => to.date("last_rebalance_date", date),
+            None => to.null("last_rebalance_date"),
         }
-    }
+        to.whole("version", model.version.get());
+        to.date("created_at", model.created_at);
+        to.date("updated_at", model.created_at);
+        write_rules(to, &model.rules);
+    })
 }
 
-impl TryFrom<ModelDocument> for Model {
-    type Error = Source;
+/// But for the rules, which follow what the reference service knows.
+fn write_content(to: &mut Writer, content: &ModelContent) {
+    let ModelContent { name, positions, followers, rules: _ } = content;
+    to.text("name", name.as_str());
+    to.list("positions", positions, |to, index, position| {
+        to.fields(index, |to| {
+            to.text("security_id", position.security.as_str());
+            to.decimal("target", position.target.get());
+            to.decimal("high_drift", position.band.high());
+            to.decimal("low_drift", position.band.low());
+        });
+    });
+    to.list("portfolios", followers.as_slice(), |to, index, portfolio| to.text(index, portfolio.as_str()));
+}
 
-    fn try_from(document: ModelDocument) -> Result<Self, Source> {
-        let positions = document.positions.into_iter().map(Position::try_from).collect::<Result<_, _>>()?;
-        let portfolios = document.portfolios.iter().map(|name| name.parse()).collect::<Result<_, _>>()?;
-        Ok(Self {
-            id: ModelId::from_bytes(document.id.bytes()),
-            name: ModelName::new(&document.name)?,
-            positions: Positions::new(positions).map_err(|mut broken| broken.swap_remove(0))?,
-            followers: Followers::new(portfolios).map_err(|mut broken| broken.swap_remove(0))?,
-            last_rebalance_date: document.last_rebalance_date.map(instant).transpose()?,
-            version: document::version(document.version)?,
-            created_at: document::created(document.created_at, document.id)?,
+fn read_model(raw: &RawDocument) -> Result<Model, Error> {
+    read(MODEL, raw, |from| {
+        let id = from.get("_id", Value::object_id)?;
+        Ok(Model {
+            id: ModelId::from_bytes(id.bytes()),
+            name: from.get("name", |name| Ok(ModelName::new(name.text()?)?))?,
+            positions: from.optional("positions", read_positions)?.unwrap_or_default(),
+            followers: from.get("portfolios", read_followers)?,
+            last_rebalance_date: from.optional("last_rebalance_date", Value::instant)?,
+            version: from.get("version", version)?,
+            created_at: created(from.optional("created_at", Value::instant)?, id)?,
+            rules: read_rules(from)?,
         })
-    }
+    })
 }
 
-impl From<&Position> for PositionRecord {
-    fn from(position: &Position) -> Self {
-        Self {
-            security_id: position.security,
-            target: position.target.get(),
-            high_drift: position.band.high(),
-            low_drift: position.band.low(),
-        }
-    }
+fn read_positions(positions: Value<'_>) -> Result<Positions, Source> {
+    Ok(Positions::new(positions.list(|one| one.fields(read_position))?)
+        .map_err(|mut broken| broken.swap_remove(0))?)
 }
 
-impl TryFrom<PositionRecord> for Position {
-    type Error = Source;
-
-    fn try_from(record: PositionRecord) -> Result<Self, Source> {
-        Ok(Self {
-            security: record.security_id,
-            target: record.target.try_into()?,
-            band: Band::new(record.low_drift.try_into()?, record.high_drift.try_into()?)?,
-        })
-    }
+fn read_position(from: &mut Fields<'_>) -> Result<Position, Source> {
+    let security = from.get("security_id", Value::parsed)?;
+    let target = from.get("target", |target| Ok(target.exact()?.try_into()?))?;
+    let high = from.get("high_drift", |drift| Ok(drift.exact()?.try_into()?))?;
+    let low = from.get("low_drift", |drift| Ok(drift.exact()?.try_into()?))?;
+    Ok(Position { security, target, band: Band::new(low, high)? })
 }
 
-#[derive(Serialize)]
-struct ContentDocument {
-    name: String,
-    positions: Vec<PositionRecord>,
-    portfolios: Vec<String>,
-    version: i64,
+fn read_followers(portfolios: Value<'_>) -> Result<Followers, Source> {
+    Ok(Followers::new(portfolios.list(Value::parsed)?).map_err(|mut broken| broken.swap_remove(0))?)
 }
 
 #[async_trait]
@@ -128,8 +101,7 @@ impl ModelRepository for MongoStore {
         let Some(found) = paged(models.find(doc! {}), sort(order), page) else {
             return Ok(Vec::new());
         };
-        let found = self.answers(found).await.map_err(failed)?;
-        found.map_err(failed).and_then(async |model| read_model(&model)).try_collect().await
+        self.answers(found, read_model).await
     }
 
     async fn newest_followed_by(&self, portfolio: &PortfolioId) -> Result<Option<Model>, Error> {
@@ -142,9 +114,8 @@ impl ModelRepository for MongoStore {
 
     async fn insert(&self, model: &Model) -> Result<(), Error> {
         self.ready().await.map_err(failed)?;
-        let document = written(&ModelDocument::from(model));
         let models = self.collection(MODELS);
-        self.in_time(models.insert_one(document)).await.map_err(taken(model.name.as_str()))?;
+        self.in_time(models.insert_one(model_document(model))).await.map_err(taken(model.name.as_str()))?;
         Ok(())
     }
 
@@ -156,14 +127,17 @@ impl ModelRepository for MongoStore {
         expected: Version,
     ) -> Result<Model, Error> {
         self.ready().await.map_err(failed)?;
-        let content = ContentDocument {
-            name: content.name.as_str().to_owned(),
-            positions: content.positions.iter().map(PositionRecord::from).collect(),
-            portfolios: content.followers.as_slice().iter().map(PortfolioId::to_string).collect(),
-            version: expected.next().get(),
-        };
+        let set = document(|to| {
+            write_content(to, content);
+            to.whole("version", expected.next().get());
+            write_rules(to, &content.rules);
+        });
+        let set = Document::try_from(set).expect("it was just written");
         let mut change = doc! { "$currentDate": { "updated_at": true } };
-        change.insert("$set", bson::serialize_to_bson(&content).expect("it is a struct of plain values"));
+        if !set.contains_key(TRADING_RULES) {
+            change.insert("$unset", doc! { TRADING_RULES: "" });
+        }
+        change.insert("$set", set);
         if let Some(instant) = last_rebalance_date {
             change.insert("$max", doc! { "last_rebalance_date": date(instant) });
         }
@@ -171,7 +145,7 @@ impl ModelRepository for MongoStore {
         let replaced = models
             .find_one_and_update(at_version(object_id(id), expected), change)
             .return_document(ReturnDocument::After);
-        match self.in_time(replaced).await.map_err(taken(&content.name))? {
+        match self.in_time(replaced).await.map_err(taken(content.name.as_str()))? {
             Some(model) => read_model(&model),
             None => Err(self.unmatched(MODELS, MODEL, object_id(id), expected).await),
         }
@@ -202,34 +176,13 @@ impl MongoStore {
         let found = collection.find_one(doc! { "_id": id }).projection(doc! { "version": 1 });
         match self.in_time(found).await {
             Ok(None) => Error::Missing,
-            Ok(Some(found)) => match read::<VersionDocument, _>(entity, &found) {
-                Ok(Stored { version: found }) => Error::Conflict { expected, found },
+            Ok(Some(found)) => match read(entity, &found, |from| from.get("version", version)) {
+                Ok(found) => Error::Conflict { expected, found },
                 Err(corrupt) => corrupt,
             },
             Err(error) => failed(error),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct VersionDocument {
-    version: Whole,
-}
-
-struct Stored {
-    version: Version,
-}
-
-impl TryFrom<VersionDocument> for Stored {
-    type Error = Source;
-
-    fn try_from(document: VersionDocument) -> Result<Self, Source> {
-        Ok(Self { version: document::version(document.version)? })
-    }
-}
-
-fn read_model(raw: &RawDocumentBuf) -> Result<Model, Error> {
-    read::<ModelDocument, Model>(MODEL, raw)
 }
 
 pub(super) fn object_id(id: &ModelId) -> ObjectId {

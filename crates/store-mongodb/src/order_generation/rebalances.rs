@@ -1,7 +1,8 @@
-//! Kept rebalances: a header each, and a document for every portfolio, so that none is too large.
+//! Kept rebalances: a small one is one document, a large one a header and a document for every portfolio,
+//! so that none is too large.
 //!
-//! Each attempt to record one has a recording id of its own, under which the portfolios are kept and
-//! never changed. A header names its recording, and readers find portfolios only through headers.
+//! Each attempt to record a large one has a recording id of its own, under which the portfolios are kept
+//! and never changed. A header names its recording, and readers find portfolios only through headers.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -17,16 +18,23 @@ use bson::{Document, RawDocumentBuf, doc};
 use domain::identifier::{PortfolioId, RebalanceId};
 use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use futures_util::future::try_join;
+use futures_util::stream::{self, Stream};
+use futures_util::{StreamExt, TryStreamExt};
 use mongodb::ClientSession;
+use mongodb::raw_batch_cursor::RawBatch;
 
 use super::leftovers::{self, forget, note, note_within, unawaited};
 use super::models::at_version;
-use super::record::{Kept, PortfolioDocument, Portfolios, RebalanceDocument, Recorded, object_id};
+use super::record::{
+    Kept, Portfolios, Recorded, header_alone, object_id, portfolio_apart, read_header, read_portfolios,
+    read_recorded, whole,
+};
 use super::{MODELS, PORTFOLIOS, REBALANCES, order, paged};
-use crate::document::{date, read, written};
+use crate::document::{date, read};
 use crate::failure::{failed, taken};
-use crate::{Deployment, MongoStore, in_time};
+use crate::fields::Value;
+use crate::{Deployment, MongoStore, documents, in_time};
 
 const REBALANCE: &str = "rebalance";
 
@@ -52,16 +60,12 @@ impl RebalanceRepository for MongoStore {
             return Ok(None);
         };
         Ok(Some(match portfolios {
-            Portfolios::Embedded(portfolios) => {
+            Portfolios::Within(portfolios) => {
                 let number = portfolios.len();
                 OpenRebalance::new(header, number, stream::iter(portfolios).map(Ok))
             }
-            Portfolios::Recorded { recording, number } => {
-                let portfolios = self.collection(PORTFOLIOS);
-                let found = portfolios.find(doc! { "recording": recording }).sort(doc! { "ordinal": 1 });
-                let found = self.answers(found).await.map_err(failed)?;
-                let portfolios = found.map_err(failed).and_then(async |raw| read_portfolio(&raw));
-                OpenRebalance::new(header, number, portfolios)
+            Portfolios::Apart { recording, number } => {
+                OpenRebalance::new(header, number, self.portfolios(recording, number))
             }
         }))
     }
@@ -94,18 +98,25 @@ impl RebalanceRepository for MongoStore {
         id: &RebalanceId,
         portfolio: &PortfolioId,
     ) -> Result<Option<PortfolioRebalance>, Error> {
-        match self.kept(id).await?.map(|kept| kept.portfolios) {
-            None => Ok(None),
-            Some(Portfolios::Embedded(portfolios)) => {
-                Ok(portfolios.into_iter().find(|embedded| embedded.portfolio == *portfolio))
-            }
-            Some(Portfolios::Recorded { recording, .. }) => {
-                let of_it = doc! { "portfolio_id": portfolio.as_str(), "recording": recording };
-                let portfolios = self.collection(PORTFOLIOS);
-                let found = portfolios.find_one(of_it).sort(doc! { "ordinal": 1 });
-                self.in_time(found).await.map_err(failed)?.map(|raw| read_portfolio(&raw)).transpose()
-            }
-        }
+        self.ready().await.map_err(failed)?;
+        let name = portfolio.as_str();
+        let part = doc! { "recording": 1, "portfolios": { "$elemMatch": { "portfolio_id": name } } };
+        let headers = self.collection(REBALANCES);
+        let header = headers.find_one(doc! { "_id": object_id(id) }).projection(part);
+        let Some(header) = self.in_time(header).await.map_err(failed)? else {
+            return Ok(None);
+        };
+        let (recording, within) = read(REBALANCE, &header, |from| {
+            Ok((from.optional("recording", Value::object_id)?, read_portfolios(from)?))
+        })?;
+        let Some(recording) = recording else {
+            return Ok(within.into_iter().next());
+        };
+        let portfolios = self.collection(PORTFOLIOS);
+        let of_it = doc! { "portfolio_id": name, "recording": recording };
+        let found = portfolios.find_one(of_it).sort(doc! { "ordinal": 1 });
+        let found = self.in_time(found).await.map_err(failed)?;
+        Ok(found.map(|found| read(REBALANCE, &found, read_recorded)).transpose()?.map(|it| it.portfolio))
     }
 
     async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
@@ -129,29 +140,50 @@ impl RebalanceRepository for MongoStore {
 
 /// What one attempt to record a rebalance writes.
 struct Recording {
-    id: ObjectId,
     rebalance: ObjectId,
     model: ObjectId,
-    header: RawDocumentBuf,
-    portfolios: Vec<Vec<RawDocumentBuf>>,
     date: bson::DateTime,
+    header: RawDocumentBuf,
+    /// `None` where the header has the portfolios.
+    apart: Option<Apart>,
 }
+
+struct Apart {
+    recording: ObjectId,
+    portfolios: Vec<Vec<RawDocumentBuf>>,
+}
+
+/// A rebalance of at most so many portfolios and positions is one document, of some 50 kB.
+///
+/// It is written and read in half the time, needs no clearing up after a crash, and the reference service
+/// can read it.
+const FEW: usize = 128;
 
 impl Recording {
     fn new(rebalance: &Rebalance) -> Self {
-        let id = ObjectId::new();
+        let lines = rebalance.portfolios.iter().map(|portfolio| 1 + portfolio.positions.len());
+        let (header, apart) = if lines.sum::<usize>() <= FEW {
+            (whole(rebalance), None)
+        } else {
+            let recording = ObjectId::new();
+            let portfolios = batches(&rebalance.header, recording, &rebalance.portfolios);
+            (header_alone(rebalance, recording), Some(Apart { recording, portfolios }))
+        };
         Self {
-            id,
             rebalance: object_id(&rebalance.header.id),
             model: ObjectId::from_bytes(rebalance.header.model.bytes()),
-            header: written(&RebalanceDocument::of(rebalance, id)),
-            portfolios: batches(&rebalance.header, id, &rebalance.portfolios),
             date: date(rebalance.header.date),
+            header,
+            apart,
         }
     }
 
     fn model_date(&self) -> (Document, Document) {
         (doc! { "_id": self.model }, doc! { "$max": { "last_rebalance_date": self.date } })
+    }
+
+    fn batches(&self) -> &[Vec<RawDocumentBuf>] {
+        self.apart.as_ref().map_or(&[], |apart| &apart.portfolios)
     }
 }
 
@@ -167,7 +199,7 @@ fn batches(
     let mut batches: Vec<Vec<RawDocumentBuf>> = Vec::new();
     let mut bytes = usize::MAX;
     for (ordinal, portfolio) in (0..).zip(portfolios) {
-        let document = written(&PortfolioDocument::of(header, recording, ordinal, portfolio));
+        let document = portfolio_apart(header, recording, ordinal, portfolio);
         let size = document.as_bytes().len();
         match batches.last_mut() {
             Some(batch) if bytes < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS => {
@@ -200,7 +232,7 @@ impl MongoStore {
     /// The driver repeats a transaction for two minutes, whether or not there is a server: the more there
     /// is to write, the longer it may take, but a small one must not wait long for nobody.
     fn patience_for(&self, recording: &Recording) -> Duration {
-        let n_batches = u32::try_from(recording.portfolios.len()).unwrap_or(u32::MAX).max(1);
+        let n_batches = u32::try_from(recording.batches().len()).unwrap_or(u32::MAX).max(1);
         self.patience.saturating_mul(n_batches).min(RECORDING_TIMEOUT)
     }
 
@@ -211,7 +243,7 @@ impl MongoStore {
         recording: &Recording,
     ) -> Result<(), mongodb::error::Error> {
         self.collection(REBALANCES).insert_one(&recording.header).session(&mut *session).await?;
-        for batch in &recording.portfolios {
+        for batch in recording.batches() {
             self.collection(PORTFOLIOS).insert_many(batch).session(&mut *session).await?;
         }
         let (model, later) = recording.model_date();
@@ -222,18 +254,22 @@ impl MongoStore {
     /// The header comes last: until then nobody sees any of it. All that a crash before it can show is a
     /// model's date.
     async fn record_in_order(&self, recording: Recording) -> Result<(), mongodb::error::Error> {
-        note(&self.database, recording.id, recording.rebalance).await?;
+        if let Some(Apart { recording: id, .. }) = recording.apart {
+            note(&self.database, id, recording.rebalance).await?;
+        }
         let id_is_taken = doc! { "_id": recording.rebalance };
         let taken = self.collection(REBALANCES).find_one(id_is_taken).projection(doc! { "_id": 1 }).await?;
         if taken.is_none() {
-            for batch in &recording.portfolios {
+            for batch in recording.batches() {
                 self.collection(PORTFOLIOS).insert_many(batch).write_concern(unawaited()).await?;
             }
             let (model, later) = recording.model_date();
             self.collection(MODELS).update_one(model, later).write_concern(unawaited()).await?;
         }
         self.collection(REBALANCES).insert_one(&recording.header).await?;
-        if let Err(error) = forget(&self.database, recording.id).await {
+        if let Some(Apart { recording: id, .. }) = recording.apart
+            && let Err(error) = forget(&self.database, id).await
+        {
             tracing::warn!(error = %Chain(&error), "a note of leftovers stays for now");
         }
         Ok(())
@@ -290,7 +326,20 @@ impl MongoStore {
         self.ready().await.map_err(failed)?;
         let rebalances = self.collection(REBALANCES);
         let found = self.in_time(rebalances.find_one(doc! { "_id": object_id(id) })).await;
-        found.map_err(failed)?.map(|raw| read_header(&raw)).transpose()
+        found.map_err(failed)?.map(|raw| read(REBALANCE, &raw, read_header)).transpose()
+    }
+
+    /// Reads a page when the portfolios before it are read, and keeps nothing on the server meanwhile: a
+    /// client that stops reading must not keep a cursor and its session.
+    fn portfolios(
+        &self,
+        recording: ObjectId,
+        number: usize,
+    ) -> impl Stream<Item = Result<PortfolioRebalance, Error>> + Send + use<> {
+        let start =
+            Reading { store: self.clone(), recording, number, next: 0, page: FIRST_PAGE, ahead: None };
+        let pages = stream::try_unfold(start, Reading::page);
+        pages.map_ok(|page| stream::iter(page).map(Ok)).try_flatten()
     }
 
     /// Whole ones.
@@ -300,15 +349,13 @@ impl MongoStore {
         let Some(found) = paged(headers.find(which), sort, page) else {
             return Ok(Vec::new());
         };
-        let found = self.answers(found).await.map_err(failed)?;
-        let kept: Vec<Kept> =
-            found.map_err(failed).and_then(async |raw| read_header(&raw)).try_collect().await?;
+        let kept = self.answers(found, |raw| read(REBALANCE, raw, read_header)).await?;
 
         let mut recorded = self.recorded(&kept).await?;
         kept.into_iter()
             .map(|Kept { header, portfolios }| match portfolios {
-                Portfolios::Embedded(portfolios) => Ok(Rebalance { header, portfolios }),
-                Portfolios::Recorded { recording, number } => {
+                Portfolios::Within(portfolios) => Ok(Rebalance { header, portfolios }),
+                Portfolios::Apart { recording, number } => {
                     let portfolios = recorded.remove(&recording).unwrap_or_default();
                     if portfolios.len() == number {
                         Ok(Rebalance { header, portfolios })
@@ -324,21 +371,97 @@ impl MongoStore {
         let recordings: Vec<ObjectId> = kept
             .iter()
             .filter_map(|kept| match kept.portfolios {
-                Portfolios::Recorded { recording, .. } => Some(recording),
-                Portfolios::Embedded(_) => None,
+                Portfolios::Apart { recording, .. } => Some(recording),
+                Portfolios::Within(_) => None,
             })
             .collect();
         let found = self.collection(PORTFOLIOS);
         let found = found.find(doc! { "recording": { "$in": recordings } });
-        let mut found =
-            self.answers(found.sort(doc! { "recording": 1, "ordinal": 1 })).await.map_err(failed)?;
+        let found = found.sort(doc! { "recording": 1, "ordinal": 1 });
         let mut portfolios: HashMap<ObjectId, Vec<PortfolioRebalance>> = HashMap::new();
-        while let Some(raw) = found.try_next().await.map_err(failed)? {
-            let Recorded { recording, portfolio } = read::<PortfolioDocument, _>(REBALANCE, &raw)?;
+        for Recorded { recording, portfolio, .. } in
+            self.answers(found, |raw| read(REBALANCE, raw, read_recorded)).await?
+        {
             portfolios.entry(recording).or_default().push(portfolio);
         }
         Ok(portfolios)
     }
+}
+
+/// A reader of portfolios that are kept apart.
+struct Reading {
+    store: MongoStore,
+    recording: ObjectId,
+    number: usize,
+    /// The ordinal of the portfolio to read next.
+    next: usize,
+    /// How many portfolios to ask for.
+    page: usize,
+    /// Those to read next, if they were asked for already.
+    ahead: Option<RawBatch>,
+}
+
+/// Before it is known how large they are.
+const FIRST_PAGE: usize = 16;
+
+/// About as much is asked for at once. With less, the questions take longer than the answers.
+const PAGE_BYTES: usize = 1 << 20;
+
+impl Reading {
+    /// Asks for the next page while it reads this one.
+    async fn page(mut self) -> Result<Option<(Vec<PortfolioRebalance>, Self)>, Error> {
+        let batch = match self.ahead.take() {
+            Some(batch) => batch,
+            None if self.next == 0 => self.ask().await?,
+            None => return Ok(None),
+        };
+        let first = self.next;
+        let found = documents(&batch)?.count();
+        if found == 0 {
+            return Ok(None);
+        }
+        self.next += found;
+        self.page = PAGE_BYTES * found / batch.as_raw_document().as_bytes().len();
+        let page = portfolios_of(&batch, first);
+        if self.number <= self.next {
+            return Ok(Some((page.await?, self)));
+        }
+        let (page, ahead) = try_join(page, self.ask()).await?;
+        self.ahead = Some(ahead);
+        Ok(Some((page, self)))
+    }
+
+    async fn ask(&self) -> Result<RawBatch, Error> {
+        let left = self.number.saturating_sub(self.next);
+        // One more than there should be, to see that there is none.
+        let limit = if left <= self.page { left + 1 } else { self.page };
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let portfolios = self.store.collection(PORTFOLIOS);
+        let which = doc! { "recording": self.recording, "ordinal": { "$gte": ordinal(self.next) } };
+        let found = portfolios.find(which).sort(doc! { "ordinal": 1 });
+        // Below zero, it leaves no cursor behind.
+        let found = found.limit(-i64::from(limit)).batch_size(limit);
+        let batch = self.store.batches(found).await?.try_next().await?;
+        batch.ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into()))
+    }
+}
+
+async fn portfolios_of(batch: &RawBatch, first: usize) -> Result<Vec<PortfolioRebalance>, Error> {
+    let mut portfolios = Vec::new();
+    for (document, expected) in documents(batch)?.zip(ordinal(first)..) {
+        let portfolio = read(REBALANCE, document?, |from| match read_recorded(from)? {
+            Recorded { ordinal, portfolio, .. } if ordinal == expected => Ok(portfolio),
+            Recorded { .. } => Err("the portfolio before it is missing".into()),
+        })?;
+        portfolios.push(portfolio);
+        // Others have their turn, the question for the next page first of all.
+        tokio::task::yield_now().await;
+    }
+    Ok(portfolios)
+}
+
+fn ordinal(portfolio: usize) -> i64 {
+    i64::try_from(portfolio).expect("a list in memory is shorter than `i64::MAX`")
 }
 
 /// Lets a transaction come to its end even where the caller gives up.
@@ -359,14 +482,6 @@ async fn to_the_end<T: Send + 'static>(
 fn incomplete(header: &RebalanceHeader, found: usize, number: usize) -> Error {
     let source = format!("rebalance {} has {found} of its {number} portfolios", header.id);
     Error::Corrupt { entity: REBALANCE, source: Source::from(source) }
-}
-
-fn read_header(raw: &RawDocumentBuf) -> Result<Kept, Error> {
-    read::<RebalanceDocument, _>(REBALANCE, raw)
-}
-
-fn read_portfolio(raw: &RawDocumentBuf) -> Result<PortfolioRebalance, Error> {
-    read::<PortfolioDocument, _>(REBALANCE, raw)
 }
 
 fn sort(keys: &[(RebalanceKey, Direction)]) -> Document {

@@ -1,9 +1,12 @@
 //! Rebalances as documents, in the reference service's words where it has them.
+//!
+//! Fields are read in the order in which they are written, which is the reference's too: so is it fast.
 
 use application::repository::Source;
-use bson::DateTime;
+use bson::RawDocumentBuf;
 use bson::oid::ObjectId;
-use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
+use domain::Timestamp;
+use domain::identifier::{ModelId, RebalanceId};
 use domain::order_generation::model::ModelName;
 use domain::order_generation::optimum::Method;
 use domain::order_generation::rebalance::{
@@ -11,30 +14,11 @@ use domain::order_generation::rebalance::{
     RebalancedPosition, Side, Trade,
 };
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
 
-use crate::decimal::{exact, nearest};
-use crate::document::{self, Whole, date, instant, text};
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct RebalanceDocument {
-    #[serde(rename = "_id")]
-    id: ObjectId,
-    model_id: ObjectId,
-    rebalance_date: DateTime,
-    model_name: String,
-    number_of_portfolios: Whole,
-    /// Under which its portfolios are kept in a collection of their own.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<ObjectId>,
-    /// The reference service keeps the portfolios here; it has no `recording`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    portfolios: Vec<PortfolioDocument>,
-    #[serde(default)]
-    failed: Vec<FailureRecord>,
-    version: Whole,
-    created_at: Option<DateTime>,
-}
+use super::rules::{read_rule, read_rules, rule_word, write_number, write_rules};
+use crate::document::{created, version};
+use crate::fields::{Fields, Value};
+use crate::writer::{Writer, document};
 
 /// A rebalance, and where the portfolios of it are.
 pub(super) struct Kept {
@@ -43,140 +27,178 @@ pub(super) struct Kept {
 }
 
 pub(super) enum Portfolios {
-    Recorded { recording: ObjectId, number: usize },
-    Embedded(Vec<PortfolioRebalance>),
+    /// In a collection of their own, under an id of their own.
+    Apart { recording: ObjectId, number: usize },
+    /// In the header. The reference service keeps all of them so.
+    Within(Vec<PortfolioRebalance>),
 }
 
-impl RebalanceDocument {
-    pub(super) fn of(rebalance: &Rebalance, recording: ObjectId) -> Self {
-        let header = &rebalance.header;
-        let number =
-            i64::try_from(rebalance.portfolios.len()).expect("a list in memory is shorter than `i64::MAX`");
-        Self {
-            id: object_id(&header.id),
-            model_id: ObjectId::from_bytes(header.model.bytes()),
-            rebalance_date: date(header.date),
-            model_name: header.model_name.as_str().to_owned(),
-            number_of_portfolios: Whole(number),
-            recording: Some(recording),
-            portfolios: Vec::new(),
-            failed: header.failed.iter().map(FailureRecord::from).collect(),
-            version: Whole(header.version.get()),
-            created_at: Some(date(header.created_at)),
-        }
-    }
-}
-
-impl TryFrom<RebalanceDocument> for Kept {
-    type Error = Source;
-
-    fn try_from(document: RebalanceDocument) -> Result<Self, Source> {
-        let header = RebalanceHeader {
-            id: RebalanceId::from_bytes(document.id.bytes()),
-            model: ModelId::from_bytes(document.model_id.bytes()),
-            model_name: ModelName::new(&document.model_name)?,
-            date: instant(document.rebalance_date)?,
-            failed: document.failed.into_iter().map(FailedPortfolio::from).collect(),
-            version: document::version(document.version)?,
-            created_at: document::created(document.created_at, document.id)?,
-        };
-        let portfolios = match document.recording {
-            // The reference service counts portfolios that failed too; those kept are here to be counted.
-            None => Portfolios::Embedded(
-                document.portfolios.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            ),
-            Some(recording) => {
-                let number = document.number_of_portfolios.0.try_into()?;
-                Portfolios::Recorded { recording, number }
-            }
-        };
-        Ok(Self { header, portfolios })
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) struct PortfolioDocument {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recording: Option<ObjectId>,
-    /// For whoever looks into the collection; here it is found by its recording.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rebalance_id: Option<ObjectId>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ordinal: Option<i64>,
-    #[serde(with = "text")]
-    portfolio_id: PortfolioId,
-    #[serde(with = "exact")]
-    market_value: Decimal,
-    #[serde(with = "exact")]
-    cash_before_rebalance: Decimal,
-    #[serde(with = "exact")]
-    cash_after_rebalance: Decimal,
-    /// The reference service knows none.
-    optimality: Option<OptimalityRecord>,
-    positions: Vec<PositionRecord>,
-}
-
-/// A portfolio, and of which recording.
+/// A portfolio that is kept apart.
 pub(super) struct Recorded {
     pub(super) recording: ObjectId,
+    pub(super) ordinal: i64,
     pub(super) portfolio: PortfolioRebalance,
 }
 
-impl PortfolioDocument {
-    pub(super) fn of(
-        header: &RebalanceHeader,
-        recording: ObjectId,
-        ordinal: i64,
-        portfolio: &PortfolioRebalance,
-    ) -> Self {
-        let midnight = date(header.trade_date().and_time(chrono::NaiveTime::MIN).and_utc());
-        Self {
-            recording: Some(recording),
-            rebalance_id: Some(object_id(&header.id)),
-            ordinal: Some(ordinal),
-            portfolio_id: portfolio.portfolio.clone(),
-            market_value: portfolio.market_value,
-            cash_before_rebalance: portfolio.cash_before,
-            cash_after_rebalance: portfolio.cash_after,
-            optimality: Some(OptimalityRecord::from(&portfolio.optimality)),
-            positions: portfolio
-                .positions
-                .iter()
-                .map(|position| PositionRecord::of(position, midnight))
-                .collect(),
-        }
-    }
+/// A header with its portfolios in it.
+pub(super) fn whole(rebalance: &Rebalance) -> RawDocumentBuf {
+    header(rebalance, |to| {
+        let midnight = midnight(&rebalance.header);
+        to.list("portfolios", &rebalance.portfolios, |to, index, portfolio| {
+            to.fields(index, |to| write_portfolio(to, portfolio, midnight));
+        });
+    })
 }
 
-impl TryFrom<PortfolioDocument> for PortfolioRebalance {
-    type Error = Source;
-
-    fn try_from(document: PortfolioDocument) -> Result<Self, Source> {
-        let market_value = document.market_value;
-        let positions: Vec<RebalancedPosition> =
-            document.positions.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?;
-        let optimality = match document.optimality {
-            Some(kept) => kept.into(),
-            None => unproven(market_value, &positions)?,
-        };
-        Ok(Self {
-            portfolio: document.portfolio_id,
-            market_value,
-            cash_before: document.cash_before_rebalance,
-            cash_after: document.cash_after_rebalance,
-            optimality,
-            positions,
-        })
-    }
+/// A header whose portfolios are kept apart.
+pub(super) fn header_alone(rebalance: &Rebalance, recording: ObjectId) -> RawDocumentBuf {
+    header(rebalance, |to| to.object_id("recording", recording))
 }
 
-impl TryFrom<PortfolioDocument> for Recorded {
-    type Error = Source;
+fn header(rebalance: &Rebalance, portfolios: impl FnOnce(&mut Writer)) -> RawDocumentBuf {
+    let Rebalance { header, portfolios: counted } = rebalance;
+    let RebalanceHeader { id, model, model_name, date, rules, failed, version, created_at } = header;
+    let number = i64::try_from(counted.len()).expect("a list in memory is shorter than `i64::MAX`");
+    document(|to| {
+        to.object_id("_id", object_id(id));
+        to.object_id("model_id", ObjectId::from_bytes(model.bytes()));
+        to.date("rebalance_date", *date);
+        to.text("model_name", model_name.as_str());
+        to.whole("number_of_portfolios", number);
+        portfolios(to);
+        to.list("failed", failed, |to, index, failed| {
+            to.fields(index, |to| {
+                to.text("portfolio_id", failed.portfolio.as_str());
+                to.text("code", &failed.code);
+                to.text("detail", &failed.detail);
+            });
+        });
+        to.whole("version", version.get());
+        to.date("created_at", *created_at);
+        write_rules(to, rules);
+    })
+}
 
-    fn try_from(document: PortfolioDocument) -> Result<Self, Source> {
-        let recording = document.recording.ok_or("it is of no recording")?;
-        Ok(Self { recording, portfolio: document.try_into()? })
-    }
+pub(super) fn read_header(from: &mut Fields<'_>) -> Result<Kept, Source> {
+    let id = from.get("_id", Value::object_id)?;
+    let model = from.get("model_id", Value::object_id)?;
+    let date = from.get("rebalance_date", Value::instant)?;
+    let model_name = from.get("model_name", |name| Ok(ModelName::new(name.text()?)?))?;
+    let number = from.get("number_of_portfolios", |number| Ok(usize::try_from(number.whole()?)?))?;
+    let recording = from.optional("recording", Value::object_id)?;
+    let portfolios = match recording {
+        Some(recording) => Portfolios::Apart { recording, number },
+        // The reference service counts portfolios that failed too; those kept are here to be counted.
+        None => Portfolios::Within(read_portfolios(from)?),
+    };
+    let header = RebalanceHeader {
+        id: RebalanceId::from_bytes(id.bytes()),
+        model: ModelId::from_bytes(model.bytes()),
+        model_name,
+        date,
+        failed: from
+            .optional("failed", |failed| failed.list(|one| one.fields(read_failed)))?
+            .unwrap_or_default(),
+        version: from.get("version", version)?,
+        created_at: created(from.optional("created_at", Value::instant)?, id)?,
+        rules: read_rules(from)?,
+    };
+    Ok(Kept { header, portfolios })
+}
+
+/// Those of a header that has them, or of a part of it.
+pub(super) fn read_portfolios(from: &mut Fields<'_>) -> Result<Vec<PortfolioRebalance>, Source> {
+    let read = |portfolios: Value<'_>| portfolios.list(|portfolio| portfolio.fields(read_portfolio));
+    Ok(from.optional("portfolios", read)?.unwrap_or_default())
+}
+
+fn read_failed(from: &mut Fields<'_>) -> Result<FailedPortfolio, Source> {
+    Ok(FailedPortfolio {
+        portfolio: from.get("portfolio_id", Value::parsed)?,
+        code: from.get("code", |code| Ok(code.text()?.to_owned()))?,
+        detail: from.get("detail", |detail| Ok(detail.text()?.to_owned()))?,
+    })
+}
+
+pub(super) fn portfolio_apart(
+    header: &RebalanceHeader,
+    recording: ObjectId,
+    ordinal: i64,
+    portfolio: &PortfolioRebalance,
+) -> RawDocumentBuf {
+    document(|to| {
+        to.object_id("_id", ObjectId::new());
+        to.object_id("recording", recording);
+        // For whoever looks into the collection; here it is found by its recording.
+        to.object_id("rebalance_id", object_id(&header.id));
+        to.whole("ordinal", ordinal);
+        write_portfolio(to, portfolio, midnight(header));
+    })
+}
+
+pub(super) fn read_recorded(from: &mut Fields<'_>) -> Result<Recorded, Source> {
+    Ok(Recorded {
+        recording: from.get("recording", Value::object_id)?,
+        ordinal: from.get("ordinal", Value::whole)?,
+        portfolio: read_portfolio(from)?,
+    })
+}
+
+fn write_portfolio(to: &mut Writer, portfolio: &PortfolioRebalance, midnight: Timestamp) {
+    let PortfolioRebalance {
+        portfolio,
+        market_value,
+        cash_before,
+        cash_after,
+        trading_costs,
+        optimality,
+        positions,
+    } = portfolio;
+    to.text("portfolio_id", portfolio.as_str());
+    to.decimal("market_value", *market_value);
+    to.decimal("cash_before_rebalance", *cash_before);
+    to.decimal("cash_after_rebalance", *cash_after);
+    to.fields("optimality", |to| {
+        let Optimality { status, objective, lower_bound, method } = optimality;
+        to.text("status", status_word(*status));
+        to.decimal("objective", *objective);
+        to.decimal("lower_bound", *lower_bound);
+        to.text("method", method_word(*method));
+    });
+    to.list("positions", positions, |to, index, position| {
+        to.fields(index, |to| write_position(to, position, midnight));
+    });
+    write_number(to, "trading_costs", *trading_costs);
+}
+
+fn read_portfolio(from: &mut Fields<'_>) -> Result<PortfolioRebalance, Source> {
+    let portfolio = from.get("portfolio_id", Value::parsed)?;
+    let market_value = from.exact("market_value");
+    let cash_before = from.exact("cash_before_rebalance");
+    let cash_after = from.exact("cash_after_rebalance");
+    let optimality = from.optional("optimality", |optimality| optimality.fields(read_optimality))?;
+    let positions = from.get("positions", |positions| positions.list(|one| one.fields(read_position)))?;
+    // The reference service knows none.
+    let optimality = optimality.map_or_else(|| unproven(market_value, &positions), Ok)?;
+    let trading_costs = from.optional("trading_costs", Value::exact)?.unwrap_or_default();
+    Ok(PortfolioRebalance {
+        portfolio,
+        market_value,
+        cash_before,
+        cash_after,
+        trading_costs,
+        optimality,
+        positions,
+    })
+}
+
+fn read_optimality(from: &mut Fields<'_>) -> Result<Optimality, Source> {
+    Ok(Optimality {
+        status: from.get("status", read_status)?,
+        objective: from.exact("objective"),
+        lower_bound: from.exact("lower_bound"),
+        method: from.get("method", read_method)?,
+    })
 }
 
 /// Nothing is known of how good the answer was, but that no objective is below zero.
@@ -197,169 +219,122 @@ fn unproven(market_value: Decimal, positions: &[RebalancedPosition]) -> Result<O
     })
 }
 
-#[derive(Serialize, Deserialize)]
-struct OptimalityRecord {
-    #[serde(with = "StatusRecord")]
-    status: OptimalityStatus,
-    #[serde(with = "exact")]
-    objective: Decimal,
-    #[serde(with = "exact")]
-    lower_bound: Decimal,
-    #[serde(with = "MethodRecord")]
-    method: Method,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "OptimalityStatus", rename_all = "SCREAMING_SNAKE_CASE")]
-enum StatusRecord {
-    Optimal,
-    WithinTolerance,
-    Bound,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Method", rename_all = "SCREAMING_SNAKE_CASE")]
-enum MethodRecord {
-    OwnBest,
-    Search,
-    Table,
-}
-
-impl From<&Optimality> for OptimalityRecord {
-    fn from(optimality: &Optimality) -> Self {
-        let Optimality { status, objective, lower_bound, method } = *optimality;
-        Self { status, objective, lower_bound, method }
-    }
-}
-
-impl From<OptimalityRecord> for Optimality {
-    fn from(record: OptimalityRecord) -> Self {
-        let OptimalityRecord { status, objective, lower_bound, method } = record;
-        Self { status, objective, lower_bound, method }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-struct PositionRecord {
-    #[serde(with = "text")]
-    security_id: SecurityId,
-    #[serde(with = "exact")]
-    price: Decimal,
-    #[serde(with = "exact")]
-    original_quantity: Decimal,
-    #[serde(with = "exact")]
-    adjusted_quantity: Decimal,
-    #[serde(with = "exact")]
-    original_position_market_value: Decimal,
-    #[serde(with = "exact")]
-    adjusted_position_market_value: Decimal,
-    #[serde(with = "exact")]
-    target: Decimal,
-    #[serde(with = "exact")]
-    high_drift: Decimal,
-    #[serde(with = "exact")]
-    low_drift: Decimal,
-    #[serde(with = "nearest")]
-    actual: Decimal,
-    #[serde(with = "nearest")]
-    actual_drift: Decimal,
-    #[serde(default)]
-    outside_band: bool,
-    transaction_type: Option<SideRecord>,
-    trade_quantity: Option<Whole>,
-    /// Read by others; here it is that of the rebalance.
-    trade_date: Option<DateTime>,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum SideRecord {
-    Buy,
-    Sell,
-}
-
-impl PositionRecord {
-    fn of(position: &RebalancedPosition, trade_date: DateTime) -> Self {
-        Self {
-            security_id: position.security,
-            price: position.price,
-            original_quantity: position.original_quantity,
-            adjusted_quantity: position.adjusted_quantity,
-            original_position_market_value: position.original_value,
-            adjusted_position_market_value: position.adjusted_value,
-            target: position.target,
-            high_drift: position.high_drift,
-            low_drift: position.low_drift,
-            actual: position.actual,
-            actual_drift: position.actual_drift,
-            outside_band: position.outside_band,
-            transaction_type: position.trade.map(|trade| match trade.side {
-                Side::Buy => SideRecord::Buy,
-                Side::Sell => SideRecord::Sell,
-            }),
-            trade_quantity: position.trade.map(|trade| Whole(quantity(trade))),
-            trade_date: position.trade.map(|_| trade_date),
+fn write_position(to: &mut Writer, position: &RebalancedPosition, midnight: Timestamp) {
+    to.text("security_id", position.security.as_str());
+    to.decimal("price", position.price);
+    to.decimal("original_quantity", position.original_quantity);
+    to.decimal("adjusted_quantity", position.adjusted_quantity);
+    to.decimal("original_position_market_value", position.original_value);
+    to.decimal("adjusted_position_market_value", position.adjusted_value);
+    to.decimal("target", position.target);
+    to.decimal("high_drift", position.high_drift);
+    to.decimal("low_drift", position.low_drift);
+    to.decimal("actual", position.actual);
+    to.decimal("actual_drift", position.actual_drift);
+    to.flag("outside_band", position.outside_band);
+    match position.trade {
+        Some(Trade { side, quantity }) => {
+            let quantity = quantity.try_into().expect("holdings and what is bought are counted in `i64`");
+            to.text("transaction_type", side_word(side));
+            to.whole("trade_quantity", quantity);
+            // Read by others; here it is that of the rebalance.
+            to.date("trade_date", midnight);
         }
+        None => ["transaction_type", "trade_quantity", "trade_date"].into_iter().for_each(|it| to.null(it)),
+    }
+    if !position.shaped_by.is_empty() {
+        to.list("shaped_by", &position.shaped_by, |to, index, rule| to.text(index, rule_word(*rule)));
     }
 }
 
-fn quantity(trade: Trade) -> i64 {
-    trade.quantity.try_into().expect("holdings and what is bought are counted in `i64`")
+fn read_position(from: &mut Fields<'_>) -> Result<RebalancedPosition, Source> {
+    Ok(RebalancedPosition {
+        security: from.get("security_id", Value::parsed)?,
+        price: from.exact("price"),
+        original_quantity: from.exact("original_quantity"),
+        adjusted_quantity: from.exact("adjusted_quantity"),
+        original_value: from.exact("original_position_market_value"),
+        adjusted_value: from.exact("adjusted_position_market_value"),
+        target: from.exact("target"),
+        high_drift: from.exact("high_drift"),
+        low_drift: from.exact("low_drift"),
+        actual: from.nearest("actual"),
+        actual_drift: from.nearest("actual_drift"),
+        outside_band: from.optional("outside_band", Value::flag)?.unwrap_or_default(),
+        trade: read_trade(from)?,
+        shaped_by: from.optional("shaped_by", |rules| rules.list(read_rule))?.unwrap_or_default(),
+    })
 }
 
-impl TryFrom<PositionRecord> for RebalancedPosition {
-    type Error = Source;
-
-    fn try_from(record: PositionRecord) -> Result<Self, Source> {
-        let trade = match (record.transaction_type, record.trade_quantity) {
-            (None, None) => None,
-            (Some(side), Some(Whole(quantity))) => {
-                let side = match side {
-                    SideRecord::Buy => Side::Buy,
-                    SideRecord::Sell => Side::Sell,
-                };
-                Some(Trade { side, quantity: quantity.try_into()? })
-            }
-            (Some(_), None) | (None, Some(_)) => return Err("half a trade".into()),
-        };
-        Ok(Self {
-            security: record.security_id,
-            price: record.price,
-            original_quantity: record.original_quantity,
-            adjusted_quantity: record.adjusted_quantity,
-            original_value: record.original_position_market_value,
-            adjusted_value: record.adjusted_position_market_value,
-            target: record.target,
-            high_drift: record.high_drift,
-            low_drift: record.low_drift,
-            actual: record.actual,
-            actual_drift: record.actual_drift,
-            outside_band: record.outside_band,
-            trade,
-        })
+fn read_trade(from: &mut Fields<'_>) -> Result<Option<Trade>, Source> {
+    let side = from.optional("transaction_type", read_side)?;
+    let quantity = from.optional("trade_quantity", |quantity| Ok(u64::try_from(quantity.whole()?)?))?;
+    from.pass("trade_date")?;
+    match (side, quantity) {
+        (None, None) => Ok(None),
+        (Some(side), Some(quantity)) => Ok(Some(Trade { side, quantity })),
+        (Some(_), None) | (None, Some(_)) => Err("half a trade".into()),
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct FailureRecord {
-    #[serde(with = "text")]
-    portfolio_id: PortfolioId,
-    code: String,
-    detail: String,
+/// For the trade dates of others: the day on which the rebalance was made begins.
+fn midnight(header: &RebalanceHeader) -> Timestamp {
+    header.trade_date().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
-impl From<&FailedPortfolio> for FailureRecord {
-    fn from(failed: &FailedPortfolio) -> Self {
-        let FailedPortfolio { portfolio, code, detail } = failed.clone();
-        Self { portfolio_id: portfolio, code, detail }
+fn status_word(status: OptimalityStatus) -> &'static str {
+    match status {
+        OptimalityStatus::Optimal => "OPTIMAL",
+        OptimalityStatus::WithinTolerance => "WITHIN_TOLERANCE",
+        OptimalityStatus::Bound => "BOUND",
     }
 }
 
-impl From<FailureRecord> for FailedPortfolio {
-    fn from(record: FailureRecord) -> Self {
-        let FailureRecord { portfolio_id: portfolio, code, detail } = record;
-        Self { portfolio, code, detail }
+fn read_status(status: Value<'_>) -> Result<OptimalityStatus, Source> {
+    match status.text()? {
+        "OPTIMAL" => Ok(OptimalityStatus::Optimal),
+        "WITHIN_TOLERANCE" => Ok(OptimalityStatus::WithinTolerance),
+        "BOUND" => Ok(OptimalityStatus::Bound),
+        other => Err(unknown(other)),
     }
+}
+
+fn method_word(method: Method) -> &'static str {
+    match method {
+        Method::OwnBest => "OWN_BEST",
+        Method::Search => "SEARCH",
+        Method::Table => "TABLE",
+        Method::Cbc => "CBC",
+    }
+}
+
+fn read_method(method: Value<'_>) -> Result<Method, Source> {
+    match method.text()? {
+        "OWN_BEST" => Ok(Method::OwnBest),
+        "SEARCH" => Ok(Method::Search),
+        "TABLE" => Ok(Method::Table),
+        "CBC" => Ok(Method::Cbc),
+        other => Err(unknown(other)),
+    }
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Buy => "BUY",
+        Side::Sell => "SELL",
+    }
+}
+
+fn read_side(side: Value<'_>) -> Result<Side, Source> {
+    match side.text()? {
+        "BUY" => Ok(Side::Buy),
+        "SELL" => Ok(Side::Sell),
+        other => Err(unknown(other)),
+    }
+}
+
+fn unknown(word: &str) -> Source {
+    format!("`{word}` is none of its words").into()
 }
 
 pub(super) fn object_id(id: &RebalanceId) -> ObjectId {

@@ -9,7 +9,7 @@ use mongodb::Client;
 use port_contracts::fixtures::{give_up_after, minute, model, rebalance};
 use store_mongodb::MongoStore;
 
-use crate::server::{config, deployments, fresh, replica_set};
+use crate::server::{config, deployments, fresh, kept_apart, replica_set};
 
 #[tokio::test]
 async fn racing_writers_of_two_processes_are_never_refused() {
@@ -87,7 +87,7 @@ async fn a_call_given_up_leaves_no_transaction_open() {
     store.prepare().await.unwrap();
 
     for polls in 0..40 {
-        let given = rebalance(u64::try_from(polls).unwrap(), &["p1", "p2", "p3"]);
+        let given = kept_apart(u64::try_from(polls).unwrap(), &["p1", "p2", "p3"]);
         give_up_after(polls, store.record(&given)).await;
         let header = &given.header;
         let deleting = RebalanceRepository::delete(&store, &header.id, header.version);

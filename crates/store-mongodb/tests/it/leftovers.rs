@@ -7,7 +7,7 @@ use mongodb::Database;
 use port_contracts::fixtures::{portfolio, portfolios, rebalance};
 use store_mongodb::MongoStore;
 
-use crate::server::{config, deployments, fresh};
+use crate::server::{config, deployments, fresh, kept_apart};
 
 async fn kept(database: &Database) -> u64 {
     database.collection::<Document>("rebalance_portfolios").count_documents(doc! {}).await.unwrap()
@@ -27,8 +27,8 @@ async fn portfolios_whose_header_never_came_are_seen_by_nobody_and_removed_in_ti
     for url in deployments() {
         let (store, guard) = fresh(url.clone()).await;
         let database = guard.database().await;
-        let whole = rebalance(1, &["p1", "p2"]);
-        let cut = rebalance(2, &["p1", "p2", "p3"]);
+        let whole = kept_apart(1, &["p1", "p2"]);
+        let cut = kept_apart(2, &["p1", "p2", "p3"]);
         store.record(&whole).await.unwrap();
         store.record(&cut).await.unwrap();
         let headers = database.collection::<Document>("rebalances");
@@ -55,7 +55,7 @@ async fn what_was_recorded_is_no_leftover_even_where_the_note_stayed() {
     for url in deployments() {
         let (store, guard) = fresh(url.clone()).await;
         let database = guard.database().await;
-        let given = rebalance(1, &["p1", "p2"]);
+        let given = kept_apart(1, &["p1", "p2"]);
         store.record(&given).await.unwrap();
         assert_eq!(notes(&database).await, 0);
         let headers = database.collection::<Document>("rebalances");
@@ -79,7 +79,7 @@ async fn the_portfolios_of_a_deleted_rebalance_are_removed_in_time() {
         let (store, guard) = fresh(url.clone()).await;
         let database = guard.database().await;
         for n in [1, 2] {
-            store.record(&rebalance(n, &["p1", "p2"])).await.unwrap();
+            store.record(&kept_apart(n, &["p1", "p2"])).await.unwrap();
         }
         let [first, second] = [1, 2].map(|n| rebalance(n, &[]).header);
 
@@ -95,4 +95,18 @@ async fn the_portfolios_of_a_deleted_rebalance_are_removed_in_time() {
 async fn started_again(url: &str, database: &str) {
     let store = MongoStore::connect(&config(url.to_owned(), database)).await.unwrap();
     store.prepare().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_small_rebalance_leaves_nothing() {
+    for url in deployments() {
+        let (store, guard) = fresh(url.clone()).await;
+        let database = guard.database().await;
+        let given = rebalance(1, &["p1", "p2"]);
+        store.record(&given).await.unwrap();
+
+        RebalanceRepository::delete(&store, &given.header.id, given.header.version).await.unwrap();
+
+        assert_eq!((kept(&database).await, notes(&database).await), (0, 0));
+    }
 }

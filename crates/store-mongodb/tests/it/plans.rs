@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use port_contracts::fixtures::{minute, model, portfolio, portfolios, rebalance};
 use store_mongodb::MongoStore;
 
-use crate::server::{deployments, fresh};
+use crate::server::{deployments, fresh, kept_apart};
 
 #[tokio::test]
 async fn no_call_makes_the_server_read_a_whole_collection_or_sort_in_memory() {
@@ -57,9 +57,12 @@ async fn every_call(store: &MongoStore) {
 
     for n in 0..10 {
         store.record(&rebalance(n, &["p1", "p2"])).await.unwrap();
+        store.record(&kept_apart(100 + n, &["p1", "p2"])).await.unwrap();
     }
-    let recorded = rebalance(1, &[]).header;
-    store.open(&recorded.id).await.unwrap().unwrap().whole().await.unwrap();
+    for recorded in [rebalance(1, &[]).header, rebalance(101, &[]).header] {
+        store.open(&recorded.id).await.unwrap().unwrap().whole().await.unwrap();
+        store.find_portfolio(&recorded.id, &portfolio("p2")).await.unwrap();
+    }
     RebalanceRepository::list(store, &[], page).await.unwrap();
     let keys =
         [RebalanceKey::Id, RebalanceKey::ModelName, RebalanceKey::Date, RebalanceKey::NumberOfPortfolios];
@@ -69,6 +72,7 @@ async fn every_call(store: &MongoStore) {
         }
     }
     store.containing(&portfolios(&["p1", "p9"]), page).await.unwrap();
-    store.find_portfolio(&recorded.id, &portfolio("p2")).await.unwrap();
-    RebalanceRepository::delete(store, &recorded.id, recorded.version).await.unwrap();
+    for recorded in [rebalance(1, &[]).header, rebalance(101, &[]).header] {
+        RebalanceRepository::delete(store, &recorded.id, recorded.version).await.unwrap();
+    }
 }

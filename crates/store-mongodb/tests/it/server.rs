@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use domain::order_generation::rebalance::Rebalance;
 use mongodb::{Client, Database};
+use port_contracts::fixtures::{rebalance, rebalanced_position};
 use store_mongodb::{Config, MongoStore};
 
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,6 +54,13 @@ pub(crate) async fn fresh(url: String) -> (MongoStore, Guard) {
     let guard = Guard::new(url);
     let store = MongoStore::connect(&config(guard.url.clone(), &guard.name)).await.unwrap();
     (store, guard)
+}
+
+/// A rebalance whose portfolios are kept in documents of their own: it has too many positions for one.
+pub(crate) fn kept_apart(n: u64, names: &[&str]) -> Rebalance {
+    let mut large = rebalance(n, names);
+    large.portfolios[0].positions = (0..200).map(|idx| rebalanced_position(idx, 5)).collect();
+    large
 }
 
 pub(crate) struct Guard {

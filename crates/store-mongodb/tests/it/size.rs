@@ -1,11 +1,12 @@
 //! No rebalance is too large for a document, because it is not one.
 
-use application::order_generation::ports::RebalanceRepository;
+use application::order_generation::ports::{Page, RebalanceRepository};
+use bson::{Document, doc};
 use domain::order_generation::rebalance::Rebalance;
 use futures_util::TryStreamExt;
-use port_contracts::fixtures::{rebalance, rebalanced_position};
+use port_contracts::fixtures::{portfolio, portfolios, rebalance, rebalanced_position};
 
-use crate::server::{deployments, fresh};
+use crate::server::{deployments, fresh, kept_apart};
 
 const LARGEST_DOCUMENT: usize = 16 << 20;
 
@@ -28,7 +29,7 @@ async fn a_rebalance_larger_than_any_document_is_kept() {
 
         store.record(&given).await.unwrap();
 
-        let stats = bson::doc! { "collStats": "rebalance_portfolios" };
+        let stats = doc! { "collStats": "rebalance_portfolios" };
         let stats = guard.database().await.run_command(stats).await.unwrap();
         let bytes = usize::try_from(stats.get_i32("size").unwrap()).unwrap();
         assert!(LARGEST_DOCUMENT < bytes, "{bytes}");
@@ -39,5 +40,64 @@ async fn a_rebalance_larger_than_any_document_is_kept() {
             assert_eq!(Some(&portfolio), expected.next());
         }
         assert_eq!(expected.next(), None);
+    }
+}
+
+#[tokio::test]
+async fn portfolios_kept_apart_are_found_by_every_call() {
+    for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let (first, second) = (kept_apart(1, &["p1", "p2", "p3"]), kept_apart(2, &["p2"]));
+        store.record(&first).await.unwrap();
+        store.record(&second).await.unwrap();
+        let small = rebalance(3, &["p1", "p2"]);
+        store.record(&small).await.unwrap();
+
+        let apart = guard.database().await.collection::<Document>("rebalance_portfolios");
+        assert_eq!(apart.count_documents(doc! {}).await.unwrap(), 4);
+        let listed = RebalanceRepository::list(&store, &[], Page::default()).await.unwrap();
+        assert_eq!(listed, [&small, &second, &first].map(Clone::clone));
+        let containing = store.containing(&portfolios(&["p1"]), Page::default()).await.unwrap();
+        assert_eq!(containing, [&small, &first].map(Clone::clone));
+        for expected in &first.portfolios {
+            let found = store.find_portfolio(&first.header.id, &expected.portfolio).await.unwrap();
+            assert_eq!(found.as_ref(), Some(expected));
+        }
+        assert_eq!(store.find_portfolio(&second.header.id, &portfolio("p1")).await.unwrap(), None);
+
+        RebalanceRepository::delete(&store, &first.header.id, first.header.version).await.unwrap();
+        let listed = RebalanceRepository::list(&store, &[], Page::default()).await.unwrap();
+        assert_eq!(listed, [small, second]);
+    }
+}
+
+#[tokio::test]
+async fn a_reader_that_stops_reading_keeps_no_cursor() {
+    for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let given = large();
+        store.record(&given).await.unwrap();
+
+        let mut stalled = Vec::new();
+        for _ in 0..30 {
+            let mut portfolios = store.open(&given.header.id).await.unwrap().unwrap().into_portfolios();
+            for expected in &given.portfolios[..20] {
+                assert_eq!(portfolios.try_next().await.unwrap().as_ref(), Some(expected));
+            }
+            stalled.push(portfolios);
+        }
+
+        let database = guard.database().await;
+        let admin = database.client().database("admin");
+        let idle = async || {
+            let ours = doc! { "type": "idleCursor", "ns": { "$regex": format!("^{}\\.", guard.name) } };
+            let all = doc! { "$currentOp": { "idleCursors": true } };
+            let idle = admin.aggregate([all, doc! { "$match": ours }]).await.unwrap();
+            idle.try_collect::<Vec<Document>>().await.unwrap().len()
+        };
+        assert_eq!(idle().await, 0);
+        let portfolios = database.collection::<Document>("rebalance_portfolios");
+        let _one = portfolios.find(doc! {}).batch_size(1).await.unwrap();
+        assert_eq!(idle().await, 1, "had there been any, they would have been counted");
     }
 }

@@ -187,6 +187,34 @@ async fn our_models_have_its_shape() {
 }
 
 #[tokio::test]
+async fn our_small_rebalances_have_its_shape() {
+    for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        store.record(&rebalance(1, &["p1", "p2"])).await.unwrap();
+
+        let rebalances = guard.database().await.collection::<Document>("rebalances");
+        let written = rebalances.find_one(doc! {}).await.unwrap().unwrap();
+
+        let reference = reference_rebalance(1);
+        let without = |document: &Document, added: &[&str]| -> Vec<String> {
+            document.keys().filter(|key| !added.contains(&key.as_str())).cloned().collect()
+        };
+        assert_eq!(without(&written, &["failed"]), without(&reference, &[]));
+        let first = |document: &Document, list: &str| {
+            document.get_array(list).unwrap()[0].as_document().unwrap().clone()
+        };
+        let [ours, its] = [&written, &reference].map(|document| first(document, "portfolios"));
+        assert_eq!(without(&ours, &["optimality"]), without(&its, &[]));
+        let [ours, its] = [ours, its].map(|document| first(&document, "positions"));
+        assert_eq!(without(&ours, &["outside_band"]), without(&its, &[]));
+        for (field, value) in ours {
+            let same_type = its.get(&field).is_none_or(|other| other.element_type() == value.element_type());
+            assert!(same_type || field == "trade_quantity", "{field}: {value}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn its_rebalances_are_served_and_deleted() {
     for url in deployments() {
         let (store, guard) = fresh(url).await;

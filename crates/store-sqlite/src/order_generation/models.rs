@@ -10,6 +10,7 @@ use domain::version::Version;
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use super::record;
+use super::rules::{read_rules, rules};
 use super::{push_page, sql};
 use crate::SqliteStore;
 use crate::failure::{corrupt, failed, taken, unmatched};
@@ -18,7 +19,7 @@ use crate::text;
 const MODEL: &str = "model";
 
 const SELECT: &str = "\
-    SELECT id, name, positions, last_rebalance_date, version, created_at,
+    SELECT id, name, positions, rules, last_rebalance_date, version, created_at,
            (SELECT json_group_array(portfolio_id ORDER BY ordinal)
               FROM model_portfolios WHERE model_id = models.id) AS followers
       FROM models";
@@ -30,6 +31,7 @@ struct ModelRow {
     id: String,
     name: String,
     positions: String,
+    rules: Option<String>,
     last_rebalance_date: Option<i64>,
     version: i64,
     created_at: i64,
@@ -46,6 +48,7 @@ impl TryFrom<ModelRow> for Model {
             name: ModelName::new(&row.name)?,
             positions: record::read_model_positions(&row.positions)?,
             followers: read_followers(&row.followers)?,
+            rules: read_rules(row.rules.as_deref())?,
             last_rebalance_date: row.last_rebalance_date.map(text::instant).transpose()?,
             version: row.version.try_into()?,
             created_at: text::instant(row.created_at)?,
@@ -91,12 +94,13 @@ impl ModelRepository for SqliteStore {
     async fn insert(&self, model: &Model) -> Result<(), Error> {
         let mut transaction = self.write().await.map_err(failed(MODEL))?;
         sqlx::query(
-            "INSERT INTO models (id, name, positions, last_rebalance_date, version, created_at)
-             VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO models (id, name, positions, rules, last_rebalance_date, version, created_at)
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(model.id.to_string())
         .bind(model.name.as_str())
         .bind(record::model_positions(&model.positions))
+        .bind(rules(&model.rules))
         .bind(model.last_rebalance_date.map(|date| date.timestamp_millis()))
         .bind(model.version.get())
         .bind(model.created_at.timestamp_millis())
@@ -117,13 +121,14 @@ impl ModelRepository for SqliteStore {
         let mut transaction = self.write().await.map_err(failed(MODEL))?;
         let replaced = sqlx::query(
             "UPDATE models
-                SET name = ?1, positions = ?2, version = ?3,
-                    last_rebalance_date = max(coalesce(last_rebalance_date, ?4),
-                                              coalesce(?4, last_rebalance_date))
-              WHERE id = ?5 AND version = ?6",
+                SET name = ?1, positions = ?2, rules = ?3, version = ?4,
+                    last_rebalance_date = max(coalesce(last_rebalance_date, ?5),
+                                              coalesce(?5, last_rebalance_date))
+              WHERE id = ?6 AND version = ?7",
         )
         .bind(content.name.as_str())
         .bind(record::model_positions(&content.positions))
+        .bind(rules(&content.rules))
         .bind(expected.next().get())
         .bind(last_rebalance_date.map(|date| date.timestamp_millis()))
         .bind(id.to_string())

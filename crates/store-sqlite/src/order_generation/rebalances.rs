@@ -14,6 +14,7 @@ use rust_decimal::Decimal;
 use sqlx::{FromRow, QueryBuilder, Sqlite, SqliteConnection, SqliteExecutor};
 
 use super::record;
+use super::rules::{read_rules, rules};
 use super::{push_page, sql};
 use crate::SqliteStore;
 use crate::failure::{corrupt, failed, taken, unmatched};
@@ -22,11 +23,11 @@ use crate::text;
 const REBALANCE: &str = "rebalance";
 
 const SELECT: &str = "\
-    SELECT id, model_id, model_name, rebalance_date, number_of_portfolios, failed, version, created_at
+    SELECT id, model_id, model_name, rebalance_date, number_of_portfolios, rules, failed, version, created_at
       FROM rebalances";
 
 const SELECT_PORTFOLIOS: &str = "\
-    SELECT portfolio_id, market_value, cash_before, cash_after, optimality, positions
+    SELECT portfolio_id, market_value, cash_before, cash_after, trading_costs, optimality, positions
       FROM rebalance_portfolios";
 
 #[derive(FromRow)]
@@ -36,6 +37,7 @@ struct RebalanceRow {
     model_name: String,
     rebalance_date: i64,
     number_of_portfolios: i64,
+    rules: Option<String>,
     failed: String,
     version: i64,
     created_at: i64,
@@ -50,6 +52,7 @@ impl TryFrom<RebalanceRow> for RebalanceHeader {
             model: row.model_id.parse()?,
             model_name: ModelName::new(&row.model_name)?,
             date: text::instant(row.rebalance_date)?,
+            rules: read_rules(row.rules.as_deref())?,
             failed: record::read_failed(&row.failed)?,
             version: row.version.try_into()?,
             created_at: text::instant(row.created_at)?,
@@ -63,6 +66,7 @@ struct PortfolioRow {
     market_value: String,
     cash_before: String,
     cash_after: String,
+    trading_costs: String,
     optimality: String,
     positions: String,
 }
@@ -74,6 +78,7 @@ impl From<&PortfolioRebalance> for PortfolioRow {
             market_value: portfolio.market_value.to_string(),
             cash_before: portfolio.cash_before.to_string(),
             cash_after: portfolio.cash_after.to_string(),
+            trading_costs: portfolio.trading_costs.to_string(),
             optimality: record::optimality(&portfolio.optimality),
             positions: record::rebalanced_positions(&portfolio.positions),
         }
@@ -89,6 +94,7 @@ impl TryFrom<PortfolioRow> for PortfolioRebalance {
             market_value: Decimal::from_str_exact(&row.market_value)?,
             cash_before: Decimal::from_str_exact(&row.cash_before)?,
             cash_after: Decimal::from_str_exact(&row.cash_after)?,
+            trading_costs: Decimal::from_str_exact(&row.trading_costs)?,
             optimality: record::read_optimality(&row.optimality)?,
             positions: record::read_rebalanced_positions(&row.positions)?,
         })
@@ -263,14 +269,15 @@ async fn insert_header(
         i64::try_from(number_of_portfolios).expect("a list in memory is shorter than an `i64` can count");
     sqlx::query(
         "INSERT INTO rebalances (id, model_id, model_name, rebalance_date, number_of_portfolios,
-                                 failed, version, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                                 rules, failed, version, created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(header.id.to_string())
     .bind(header.model.to_string())
     .bind(header.model_name.as_str())
     .bind(header.date.timestamp_millis())
     .bind(number_of_portfolios)
+    .bind(rules(&header.rules))
     .bind(record::failed(&header.failed))
     .bind(header.version.get())
     .bind(header.created_at.timestamp_millis())
@@ -292,7 +299,8 @@ async fn insert_portfolios(
     while rows.peek().is_some() {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO rebalance_portfolios (rebalance_id, ordinal, portfolio_id, market_value,
-                                               cash_before, cash_after, optimality, positions) ",
+                                               cash_before, cash_after, trading_costs, optimality,
+                                               positions) ",
         );
         query.push_values(rows.by_ref().take(ROWS_AT_ONCE), |mut values, (row, ordinal)| {
             values
@@ -302,6 +310,7 @@ async fn insert_portfolios(
                 .push_bind(row.market_value)
                 .push_bind(row.cash_before)
                 .push_bind(row.cash_after)
+                .push_bind(row.trading_costs)
                 .push_bind(row.optimality)
                 .push_bind(row.positions);
         });

@@ -7,9 +7,11 @@ use domain::order_generation::position::{Band, Position, Positions};
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, RebalancedPosition, Side, Trade,
 };
+use domain::order_generation::trading_rules::Rule;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::rules::RuleRecord;
 use crate::text::{self, exact};
 
 pub(super) fn json(value: &impl Serialize) -> String {
@@ -121,6 +123,7 @@ enum MethodRecord {
     OwnBest,
     Search,
     Table,
+    Cbc,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -154,6 +157,8 @@ struct RebalancedPositionRecord {
     outside_band: bool,
     #[serde(with = "trade")]
     trade: Option<Trade>,
+    #[serde(with = "shaped_by", default, skip_serializing_if = "Vec::is_empty")]
+    shaped_by: Vec<Rule>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +192,25 @@ mod trade {
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Trade>, D::Error> {
         let kept = Option::deserialize(deserializer)?;
         Ok(kept.map(|KeptTrade(trade)| trade))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptRule(#[serde(with = "RuleRecord")] Rule);
+
+mod shaped_by {
+    use serde::{Deserializer, Serializer};
+
+    use super::{Deserialize, KeptRule, Rule, Serialize};
+
+    pub(super) fn serialize<S: Serializer>(rules: &[Rule], serializer: S) -> Result<S::Ok, S::Error> {
+        let kept: Vec<KeptRule> = rules.iter().copied().map(KeptRule).collect();
+        kept.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Rule>, D::Error> {
+        let kept = Vec::deserialize(deserializer)?;
+        Ok(kept.into_iter().map(|KeptRule(rule)| rule).collect())
     }
 }
 

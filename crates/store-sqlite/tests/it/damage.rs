@@ -49,6 +49,18 @@ async fn an_unreadable_model_is_corrupt() {
         "UPDATE models SET last_rebalance_date = -9223372036854775807",
         "UPDATE model_portfolios SET portfolio_id = 'a b'",
         "DELETE FROM model_portfolios",
+        "UPDATE models SET rules = 'strict'",
+        "UPDATE models SET rules = '{\"minimum_cash\":500}'",
+        "UPDATE models SET rules = '{\"minimum_cash\":\"-1\"}'",
+        "UPDATE models SET rules = '{\"minimum_cash_share\":\"1.1\"}'",
+        "UPDATE models SET rules = '{\"lot_size\":0}'",
+        "UPDATE models SET rules = '{\"lot_sizes\":{\"stock\":10}}'",
+        "UPDATE models SET rules = '{\"do_not_buy\":[\"stock\"]}'",
+        "UPDATE models SET rules = '{\"maximum_trades\":-1}'",
+        "UPDATE models SET rules = '{\"maximum_turnover\":\"0.000000001\"}'",
+        "UPDATE models SET rules = '{\"group_limits\":[{\"name\":\" \",\"securities\":[],\"maximum\":\"1\"}]}'",
+        "UPDATE models SET rules = '{\"group_limits\":[{\"name\":\"Tech\",\"securities\":[]}]}'",
+        "UPDATE models SET rules = '{\"rule_of_a_later_release\":true}'",
     ] {
         let (store, _directory) = damaged(damage).await;
 
@@ -66,6 +78,8 @@ async fn an_unreadable_rebalance_is_corrupt() {
         "UPDATE rebalances SET model_name = ''",
         "UPDATE rebalances SET failed = '{}'",
         "UPDATE rebalances SET version = -1",
+        "UPDATE rebalances SET rules = '{\"ticket_fee\":\"1e3\"}'",
+        "UPDATE rebalances SET rules = '{\"rule_of_a_later_release\":true}'",
         "UPDATE rebalances SET rebalance_date = 9223372036854775807",
         "UPDATE rebalances SET number_of_portfolios = 0",
         "UPDATE rebalances SET number_of_portfolios = 2",
@@ -75,10 +89,12 @@ async fn an_unreadable_rebalance_is_corrupt() {
         "UPDATE rebalance_portfolios SET portfolio_id = ''",
         "UPDATE rebalance_portfolios SET market_value = 'much'",
         "UPDATE rebalance_portfolios SET cash_after = '0.00000000000000000000000000001'",
+        "UPDATE rebalance_portfolios SET trading_costs = 'some'",
         "UPDATE rebalance_portfolios SET optimality = replace(optimality, 'OPTIMAL', 'FINE')",
         "UPDATE rebalance_portfolios SET positions = '['",
         "UPDATE rebalance_portfolios SET positions = replace(positions, 'BUY', 'HOLD')",
         "UPDATE rebalance_portfolios SET positions = replace(positions, '\"99.9993\"', 'null')",
+        "UPDATE rebalance_portfolios SET positions = replace(positions, '}]', ',\"shaped_by\":[\"HABIT\"]}]')",
     ] {
         let (store, _directory) = damaged(damage).await;
 

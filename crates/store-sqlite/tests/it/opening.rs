@@ -7,7 +7,8 @@ use application::health::Probe;
 use application::order_generation::ports::{ModelRepository, Page, RebalanceRepository};
 use application::repository::Error;
 use futures_util::future::join_all;
-use port_contracts::fixtures::{model, rebalance};
+use port_contracts::fixtures::{assert_same_to_the_digit, model, rebalance, trading_rules};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{ConnectOptions, Connection};
 use store_sqlite::{OpenError, SqliteStore};
@@ -74,6 +75,60 @@ async fn a_database_of_a_later_release_is_refused() {
     let refusal = refusal(&path).await;
 
     assert!(matches!(refusal, OpenError::Outdated { .. }), "{refusal:?}");
+}
+
+/// As the release before trading rules wrote it.
+const OF_THE_FIRST_RELEASE: &str = r#"
+    INSERT INTO models VALUES (
+        '000000000000000000000001', 'balanced',
+        '[{"security":"Stock0000000000000000000","target":"0.60","low_drift":"0.020","high_drift":"0.05"},
+          {"security":"Stock0000000000000000001","target":"0.35","low_drift":"0.020","high_drift":"0.05"}]',
+        1700000000123, 1, 1700000000123);
+    INSERT INTO model_portfolios VALUES ('000000000000000000000001', 0, 'p1');
+    INSERT INTO rebalances VALUES (
+        '000000000000000000000001', '000000000000000000000001', 'balanced', 1700000000123, 1, '[]', 1,
+        1700000000123);
+    INSERT INTO rebalance_portfolios VALUES (
+        '000000000000000000000001', 0, 'p1', '100000.00', '40000', '25000.10',
+        '{"status":"OPTIMAL","objective":"12.50","lower_bound":"12.50","method":"OWN_BEST"}',
+        '[{"security":"Stock0000000000000000000","price":"99.9993","original_quantity":"600",
+           "adjusted_quantity":"750","original_value":"60000.00","adjusted_value":"74999.475",
+           "target":"0.75","high_drift":"0.050","low_drift":"0.02","actual":"0.749994750000000000",
+           "actual_drift":"-0.0000070000000000000","outside_band":false,
+           "trade":{"side":"BUY","quantity":150}},
+          {"security":"Stock0000000000000000001","price":"99.9993","original_quantity":"600",
+           "adjusted_quantity":"750","original_value":"60000.00","adjusted_value":"74999.475",
+           "target":"0.75","high_drift":"0.050","low_drift":"0.02","actual":"0.749994750000000000",
+           "actual_drift":"-0.0000070000000000000","outside_band":false,"trade":null}]');
+"#;
+
+#[tokio::test]
+async fn a_database_of_the_first_release_is_read_and_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let migrations = directory.path().join("migrations");
+    std::fs::create_dir(&migrations).unwrap();
+    let first = "0001_order_generation.sql";
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    std::fs::copy(ours.join(first), migrations.join(first)).unwrap();
+    let path = directory.path().join("store.sqlite");
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+    let mut connection = options.journal_mode(SqliteJournalMode::Wal).connect().await.unwrap();
+    Migrator::new(migrations).await.unwrap().run(&mut connection).await.unwrap();
+    sqlx::raw_sql(OF_THE_FIRST_RELEASE).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+
+    let store = open(&path).await;
+
+    let (mut model, rebalance) = (model(1, "balanced"), rebalance(1, &["p1"]));
+    model.last_rebalance_date = Some(rebalance.header.date);
+    let models = ModelRepository::list(&store, &[], Page::default()).await.unwrap();
+    assert_same_to_the_digit(&models, &vec![model.clone()]);
+    let rebalances = RebalanceRepository::list(&store, &[], Page::default()).await.unwrap();
+    assert_same_to_the_digit(&rebalances, &vec![rebalance]);
+    let mut content = model.content();
+    content.rules = trading_rules().pop().unwrap();
+    let replaced = store.replace(&model.id, &content, None, model.version).await.unwrap();
+    assert_same_to_the_digit(&replaced.content(), &content);
 }
 
 #[tokio::test]

@@ -4,13 +4,17 @@ use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
 use application::order_generation::OrderGeneration;
+use application::order_generation::models::Replacement;
 use application::order_generation::ports::{Direction, ModelKey};
 use domain::identifier::{PortfolioId, SecurityId};
 use domain::order_generation::model::{Followers, InvalidFollowers, Model, ModelContent, ModelName};
 use domain::order_generation::position::{Band, InvalidPositions, Position, Positions};
+use domain::order_generation::trading_rules::TradingRules;
+use domain::version::Version;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::trading_rules::{TradingRulesBody, trading_rules};
 use crate::body::{Body, Fields, Node};
 use crate::paging::{page, sort_keys};
 use crate::parameters::Parameters;
@@ -30,6 +34,8 @@ pub(crate) struct ModelBody<'a> {
     /// The portfolios that follow the model.
     #[schema(example = json!(["683b6d88a29ee10e8b499643"]))]
     portfolios: Vec<&'a str>,
+    /// Null without any.
+    trading_rules: Option<TradingRulesBody>,
     /// UTC; null before the first rebalance.
     #[schema(example = "2024-12-19T10:30:00.000Z")]
     last_rebalance_date: Option<String>,
@@ -71,6 +77,7 @@ pub(crate) struct NewModelBody {
     positions: Vec<PositionBody>,
     #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
     portfolios: Vec<String>,
+    trading_rules: Option<TradingRulesBody>,
 }
 
 /// A whole model in place of the one that was read.
@@ -78,7 +85,7 @@ pub(crate) struct NewModelBody {
 #[schema(as = ModelPutDTO)]
 #[expect(
     dead_code,
-    reason = "describes the body to clients; the body is read by `content`, which reports every error"
+    reason = "describes the body to clients; the body is read by `replacement`, which reports every error"
 )]
 pub(crate) struct ReplacedModelBody {
     #[schema(example = "Conservative Growth", min_length = 1, max_length = 255)]
@@ -87,6 +94,8 @@ pub(crate) struct ReplacedModelBody {
     positions: Vec<PositionBody>,
     #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
     portfolios: Vec<String>,
+    /// Left out, the stored rules stay; null or an empty object takes them away.
+    trading_rules: Option<TradingRulesBody>,
     /// The version that was read; the reply carries the next one.
     #[schema(example = 1, minimum = 1)]
     version: i64,
@@ -114,6 +123,7 @@ impl<'a> From<&'a Model> for ModelBody<'a> {
             name: model.name.as_str(),
             positions: model.positions.iter().map(PositionBody::from).collect(),
             portfolios: model.followers.as_slice().iter().map(PortfolioId::as_str).collect(),
+            trading_rules: TradingRulesBody::new(&model.rules),
             last_rebalance_date: model.last_rebalance_date.map(instant),
             version: model.version.get(),
         }
@@ -222,13 +232,8 @@ pub(super) async fn replace(
     body: Body,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.model_id()?;
-    let (content, version, date) = body.read(|fields| {
-        let content = content(fields);
-        let version = fields.required("version").and_then(|node| node.version());
-        let date = fields.optional("last_rebalance_date").map_or(Some(None), |node| node.instant_or_null());
-        Some((content?, version?, date?))
-    })?;
-    Ok(shown(&app.replace_model(&id, content, date, version).await?))
+    let (replacement, version) = body.read(replacement)?;
+    Ok(shown(&app.replace_model(&id, replacement, version).await?))
 }
 
 #[derive(IntoParams)]
@@ -353,13 +358,46 @@ fn shown(model: &Model) -> HttpResponse {
 }
 
 fn content(fields: &Fields<'_>) -> Option<ModelContent> {
-    let name = fields.required("name").and_then(|node| match ModelName::new(node.text()?) {
+    let (name, positions, followers) = (name(fields), positions(fields), followers(fields));
+    let rules = rules(fields);
+    Some(ModelContent {
+        name: name?,
+        positions: positions?,
+        followers: followers?,
+        rules: rules?.unwrap_or_default(),
+    })
+}
+
+fn replacement(fields: &Fields<'_>) -> Option<(Replacement, Version)> {
+    let (name, positions, followers) = (name(fields), positions(fields), followers(fields));
+    let rules = rules(fields);
+    let version = fields.required("version").and_then(|node| node.version());
+    let date = fields.optional("last_rebalance_date").map_or(Some(None), |node| node.instant_or_null());
+    let replacement = Replacement {
+        name: name?,
+        positions: positions?,
+        followers: followers?,
+        rules: rules?,
+        last_rebalance_date: date?,
+    };
+    Some((replacement, version?))
+}
+
+fn name(fields: &Fields<'_>) -> Option<ModelName> {
+    fields.required("name").and_then(|node| match ModelName::new(node.text()?) {
         Ok(name) => Some(name),
         Err(error) => node.wrong(&error),
-    });
-    let positions = positions(fields);
-    let followers = followers(fields);
-    Some(ModelContent { name: name?, positions: positions?, followers: followers? })
+    })
+}
+
+/// Nothing where nothing is said of them; null is to say that there are none.
+#[expect(clippy::option_option, reason = "what cannot be read is not what is left out")]
+fn rules(fields: &Fields<'_>) -> Option<Option<TradingRules>> {
+    match fields.optional("trading_rules") {
+        None => Some(None),
+        Some(node) if node.is_null() => Some(Some(TradingRules::default())),
+        Some(node) => node.object(trading_rules).map(Some),
+    }
 }
 
 /// The rules of the set are checked only once every position in it is sound.

@@ -13,6 +13,8 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::trading_rules::{RuleBody, TradingRulesBody, trading_rules};
+use crate::body::OptionalBody;
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::scalar::{as_text, civil};
@@ -34,6 +36,9 @@ pub(crate) struct OutcomeBody<'a> {
     error: Option<ReasonBody>,
     /// Null for a failed portfolio.
     optimality: Option<OptimalityBody>,
+    /// Paid in cash under the rules `proportional_cost` and `ticket_fee`; null for a failed portfolio.
+    #[schema(example = "16.75")]
+    trading_costs: Option<String>,
     transactions: Vec<TransactionBody>,
     drifts: Vec<DriftBody>,
 }
@@ -63,14 +68,18 @@ struct ReasonBody {
 #[schema(as = Optimality)]
 pub(crate) struct OptimalityBody {
     status: OptimalityStatusBody,
-    /// Σ |market value · target − value after|, over model and held securities.
+    /// Σ |market value · target − value after|, over model and held securities, and the trading costs.
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, example = "27.8375")]
     objective: Decimal,
-    /// No whole-share answer inside the bands and the cash has a smaller objective.
+    /// No whole-share answer inside the bands, the cash and the trading rules has a smaller objective.
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, example = "27.8375")]
     lower_bound: Decimal,
+    /// What is not proven, as a share of the objective; zero if the answer is known to be the best.
+    #[serde(serialize_with = "as_text")]
+    #[schema(value_type = String, example = "0")]
+    gap: Decimal,
     method: MethodBody,
 }
 
@@ -90,6 +99,7 @@ enum MethodBody {
     OwnBest,
     Search,
     Table,
+    Cbc,
 }
 
 /// A trade to make.
@@ -105,6 +115,8 @@ struct TransactionBody {
     /// UTC.
     #[schema(example = "2024-12-19", format = Date)]
     trade_date: String,
+    /// As in `drifts`.
+    shaped_by: Vec<RuleBody>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -140,8 +152,10 @@ struct DriftBody {
     #[serde(serialize_with = "as_text")]
     #[schema(value_type = String, example = "0.5994")]
     actual: Decimal,
-    /// No whole-unit trade could bring the position inside its band.
+    /// No trade that the rules allow could bring the position inside its band.
     outside_band: bool,
+    /// The rules that, each alone, keep the position from the whole units nearest its target.
+    shaped_by: Vec<RuleBody>,
 }
 
 impl From<Side> for SideBody {
@@ -163,10 +177,12 @@ impl From<&Optimality> for OptimalityBody {
             },
             objective: optimality.objective,
             lower_bound: optimality.lower_bound,
+            gap: optimality.gap(),
             method: match optimality.method {
                 Method::OwnBest => MethodBody::OwnBest,
                 Method::Search => MethodBody::Search,
                 Method::Table => MethodBody::Table,
+                Method::Cbc => MethodBody::Cbc,
             },
         }
     }
@@ -193,6 +209,7 @@ impl<'a> OutcomeBody<'a> {
             status: if rebalanced.is_some() { StatusBody::Rebalanced } else { StatusBody::Failed },
             error: decided.result.as_ref().err().map(ReasonBody::from),
             optimality: rebalanced.map(|rebalanced| OptimalityBody::from(&rebalanced.optimality)),
+            trading_costs: rebalanced.map(|rebalanced| rebalanced.trading_costs.to_string()),
             transactions: rebalanced
                 .map_or_else(Vec::new, |rebalanced| transactions(rebalanced, &trade_date)),
             drifts: rebalanced.map_or_else(Vec::new, drifts),
@@ -208,6 +225,7 @@ fn transactions(rebalanced: &PortfolioRebalance, trade_date: &str) -> Vec<Transa
             security_id: position.security.to_string(),
             quantity,
             trade_date: trade_date.to_owned(),
+            shaped_by: RuleBody::all(&position.shaped_by),
         })
     };
     rebalanced.positions.iter().filter_map(transaction).collect()
@@ -223,9 +241,15 @@ fn drifts(rebalanced: &PortfolioRebalance) -> Vec<DriftBody> {
         low_drift: position.low_drift,
         actual: position.shown_actual(rebalanced.market_value),
         outside_band: position.outside_band,
+        shaped_by: RuleBody::all(&position.shaped_by),
     };
     rebalanced.positions.iter().map(drift).collect()
 }
+
+const RULES_FOR_THIS_TIME: &str = "Trading rules in the place of the model's, for this time; an empty object for \
+                                   none. Without a body, or with null, the model's own count.";
+const NOT_REBALANCED: &str = "It cannot be rebalanced, and `code` says why; or the body is not trading rules, and \
+                              `errors` lists everything wrong with it";
 
 /// Rebalances every portfolio that follows a model, and keeps the record.
 ///
@@ -234,16 +258,26 @@ fn drifts(rebalanced: &PortfolioRebalance) -> Vec<DriftBody> {
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
     params(("model_id" = String, Path)),
+    request_body(
+        content = Option<TradingRulesBody>,
+        description = RULES_FOR_THIS_TIME,
+        examples(
+            ("As the model has them" = (value = json!(null))),
+            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": "9.50", "maximum_trades": 20 }))),
+        ),
+    ),
     responses(
-        (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]), (status = 422, description = "It cannot be rebalanced; `code` says why"),
+        (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]),
+        (status = 422, description = NOT_REBALANCED),
     ),
 )]
 pub(super) async fn model(
     app: Data<OrderGeneration>,
     parameters: Parameters,
+    body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.model_id()?;
-    let outcome = app.rebalance_model(&id).await?;
+    let outcome = app.rebalance_model(&id, body.read(trading_rules)?).await?;
     Ok(HttpResponse::Ok().json(OutcomeBody::all(&outcome)))
 }
 
@@ -259,18 +293,27 @@ pub(crate) struct ModelQuery {
 #[utoipa::path(
     post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
     params(("portfolio_id" = String, Path), ModelQuery),
+    request_body(
+        content = Option<TradingRulesBody>,
+        description = RULES_FOR_THIS_TIME,
+        examples(
+            ("As the model has them" = (value = json!(null))),
+            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": "9.50", "maximum_trades": 20 }))),
+        ),
+    ),
     responses(
         (status = 200, body = OutcomeBody),
-        (status = 422, description = "It cannot be rebalanced; `code` says why"),
+        (status = 422, description = NOT_REBALANCED),
     ),
 )]
 pub(super) async fn portfolio(
     app: Data<OrderGeneration>,
     parameters: Parameters,
+    body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
     let portfolio = parameters.portfolio_id()?;
     let model = parameters.chosen_model()?;
-    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref()).await?;
+    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref(), body.read(trading_rules)?).await?;
     let decided = outcome.portfolios.first().expect("one portfolio was asked for");
     Ok(HttpResponse::Ok().json(OutcomeBody::new(&outcome, decided)))
 }

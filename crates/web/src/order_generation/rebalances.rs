@@ -15,6 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::models::VersionQuery;
 use super::rebalance::{OptimalityBody, SideBody};
+use super::trading_rules::{KeptTradingRulesBody, RuleBody};
 use crate::body::{Body, Fields};
 use crate::paging::{short_page, sort_keys};
 use crate::parameters::Parameters;
@@ -36,6 +37,8 @@ pub(crate) struct RebalanceBody<'a> {
     /// The model's name at that time.
     #[schema(example = "Conservative Growth")]
     model_name: &'a str,
+    /// Those that were kept to, be they the model's or for that time; null without any.
+    trading_rules: Option<KeptTradingRulesBody>,
     /// Those that were rebalanced.
     number_of_portfolios: usize,
     portfolios: Vec<PortfolioBody<'a>>,
@@ -57,6 +60,8 @@ pub(crate) struct PortfolioBody<'a> {
     cash_before_rebalance: Number,
     #[schema(value_type = f64, example = 2264.9)]
     cash_after_rebalance: Number,
+    #[schema(value_type = f64, example = 16.75)]
+    trading_costs: Number,
     optimality: OptimalityBody,
     positions: Vec<TradedPositionBody>,
 }
@@ -89,6 +94,8 @@ pub(crate) struct PortfolioWithPositionsBody<'a> {
     cash_before_rebalance: Number,
     #[schema(value_type = f64, example = 2264.9)]
     cash_after_rebalance: Number,
+    #[schema(value_type = f64, example = 16.75)]
+    trading_costs: Number,
     positions: Vec<PositionBody>,
 }
 
@@ -120,8 +127,10 @@ pub(crate) struct PositionBody {
     /// Actual over target, less one; zero when the target is.
     #[schema(value_type = f64, example = -0.00098)]
     actual_drift: Number,
-    /// No whole-unit trade could bring the position inside its band.
+    /// No trade that the rules allow could bring the position inside its band.
     outside_band: bool,
+    /// The rules that, each alone, keep the position from the whole units nearest its target.
+    shaped_by: Vec<RuleBody>,
 }
 
 /// A portfolio that could not be rebalanced.
@@ -158,6 +167,7 @@ impl<'a> RebalanceBody<'a> {
             model_id: header.model.to_string(),
             rebalance_date: instant(header.date),
             model_name: header.model_name.as_str(),
+            trading_rules: KeptTradingRulesBody::new(&header.rules),
             number_of_portfolios,
             portfolios,
             failures: header.failed.iter().map(FailureBody::from).collect(),
@@ -189,6 +199,7 @@ impl<'a> PortfolioBody<'a> {
             market_value: number(portfolio.market_value),
             cash_before_rebalance: number(portfolio.cash_before),
             cash_after_rebalance: number(portfolio.cash_after),
+            trading_costs: number(portfolio.trading_costs),
             optimality: OptimalityBody::from(&portfolio.optimality),
             positions: portfolio
                 .positions
@@ -206,6 +217,7 @@ impl<'a> From<&'a PortfolioRebalance> for PortfolioWithPositionsBody<'a> {
             market_value: number(portfolio.market_value),
             cash_before_rebalance: number(portfolio.cash_before),
             cash_after_rebalance: number(portfolio.cash_after),
+            trading_costs: number(portfolio.trading_costs),
             positions: portfolio.positions.iter().map(PositionBody::from).collect(),
         }
     }
@@ -237,6 +249,7 @@ impl From<&RebalancedPosition> for PositionBody {
             actual: number(position.actual),
             actual_drift: number(position.actual_drift),
             outside_band: position.outside_band,
+            shaped_by: RuleBody::all(&position.shaped_by),
         }
     }
 }
@@ -442,12 +455,14 @@ mod tests {
         without_positions.portfolios[0].positions.clear();
         let mut misleading = rebalance(3, &["p1"]);
         misleading.header.model_name = ModelName::new(r#""portfolios":[1],\u0022"#).unwrap();
+        let mut ruled = rebalance(5, &["p1"]);
+        ruled.header.rules.restricted.insert(rebalanced_position(1, 0).security);
         let mut large = rebalance(4, &["p"; 500]);
         for (portfolio, n) in large.portfolios.iter_mut().zip(-250..) {
             portfolio.positions.push(rebalanced_position(2, n));
         }
 
-        for given in [empty, all_failed, without_positions, misleading, large] {
+        for given in [empty, all_failed, without_positions, misleading, ruled, large] {
             let whole = json(&RebalanceBody::from(&given));
             assert_eq!(text(written(opened(&given)).await).await, whole);
 

@@ -15,7 +15,9 @@ pub(super) fn preferred(runs: &[Run], n_rows: usize, need: i128, unit: i128, cel
     let rows: Vec<&[Run]> = runs.chunk_by(|a, b| a.row == b.row).collect();
     let most_steps = |runs: &[Run]| {
         let available = runs.iter().map(|run| run.count).sum::<i128>();
-        usize::try_from(available.min((need + runs[0].size - 1) / runs[0].size)).ok()
+        // Later steps of a row free no more than its earlier ones.
+        let smallest = runs[runs.len() - 1].size;
+        usize::try_from(available.min((need + smallest - 1) / smallest)).ok()
     };
     let visits = rows.iter().try_fold(0, |visits: u64, runs| {
         let steps = u64::try_from(most_steps(runs)?).ok()?;
@@ -27,48 +29,50 @@ pub(super) fn preferred(runs: &[Run], n_rows: usize, need: i128, unit: i128, cel
 
     let mut cheapest: Vec<Option<Sum>> = vec![None; amounts + 1];
     cheapest[0] = Some(Sum::ZERO);
-    let mut decisions: Vec<Vec<u32>> = Vec::with_capacity(rows.len());
+    let mut decisions: Vec<(Vec<u32>, Vec<Rung>)> = Vec::with_capacity(rows.len());
     for runs in rows.iter().rev() {
-        let ladder = ladder(runs, most_steps(runs)?);
-        let width = usize::try_from(runs[0].size / unit).ok()?;
-        let (next, decision) = enter_row(&cheapest, &ladder, width);
+        let ladder = ladder(runs, most_steps(runs)?, unit)?;
+        let (next, decision) = enter_row(&cheapest, &ladder);
         cheapest = next;
-        decisions.push(decision);
+        decisions.push((decision, ladder));
     }
 
     let sum = cheapest[amounts]?;
     let mut steps = vec![0; n_rows];
     let mut left = amounts;
-    for (runs, decision) in rows.iter().zip(decisions.iter().rev()) {
+    for (runs, (decision, ladder)) in rows.iter().zip(decisions.iter().rev()) {
         let count = decision[left];
         steps[runs[0].row] = i128::from(count);
-        left = left.saturating_sub(usize::try_from(runs[0].size / unit).ok()? * count as usize);
+        left = left.saturating_sub(ladder[count as usize].amounts);
     }
     Some(Choice { sum, steps })
 }
 
-/// What 0, 1, 2 … steps of a row free and cost.
-fn ladder(runs: &[Run], most: usize) -> Vec<Sum> {
-    let mut ladder = vec![Sum::ZERO];
-    for run in runs {
-        for _ in 0..run.count {
-            if most < ladder.len() {
-                return ladder;
-            }
-            ladder.push(ladder[ladder.len() - 1].plus(run, 1));
-        }
-    }
-    ladder
+/// So many steps of a row.
+struct Rung {
+    /// Units of the table that they free.
+    amounts: usize,
+    sum: Sum,
+}
+
+/// 0, 1, 2 … steps of a row.
+fn ladder(runs: &[Run], most: usize, unit: i128) -> Option<Vec<Rung>> {
+    let steps = runs.iter().flat_map(|run| (0..run.count).map(move |_| run)).take(most);
+    let sums = steps.scan(Sum::ZERO, |sum, run| {
+        *sum = sum.plus(run, 1);
+        Some(*sum)
+    });
+    let counted = |sum: Sum| Some(Rung { amounts: usize::try_from(sum.freed / unit).ok()?, sum });
+    std::iter::once(Sum::ZERO).chain(sums).map(counted).collect()
 }
 
 /// One row more: the best sum for each amount to free, and the fewest steps of the row that reach it.
-fn enter_row(cheapest: &[Option<Sum>], ladder: &[Sum], width: usize) -> (Vec<Option<Sum>>, Vec<u32>) {
+fn enter_row(cheapest: &[Option<Sum>], ladder: &[Rung]) -> (Vec<Option<Sum>>, Vec<u32>) {
     let rank = |sum: &Sum| (sum.harm, sum.trades, Reverse(sum.freed));
     let best = |amount: usize| {
         let mut best: Option<(Sum, u32)> = None;
-        for (count, taken) in (0_u32..).zip(ladder) {
-            let left = amount.saturating_sub(width.saturating_mul(count as usize));
-            let Some(rest) = cheapest[left] else { continue };
+        for (count, Rung { amounts, sum: taken }) in (0_u32..).zip(ladder) {
+            let Some(rest) = cheapest[amount.saturating_sub(*amounts)] else { continue };
             let sum = Sum {
                 freed: taken.freed + rest.freed,
                 harm: taken.harm + rest.harm,

@@ -1,0 +1,31 @@
+//! Benchmarks that answer a question each; `cargo xtask bench <name>` runs them with what they need.
+
+#![forbid(unsafe_code)]
+
+mod store;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["store", arguments @ ..] => store::run(arguments),
+        [other, ..] => {
+            say(&format!("`{other}` is no benchmark\n"));
+            Ok(ExitCode::from(2))
+        }
+        [] => {
+            say("run one by `cargo xtask bench <name>`\n");
+            Ok(ExitCode::from(2))
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a benchmark speaks to a person")]
+fn say(text: &str) {
+    print!("{text}");
+    // Whatever is not flushed, the exit code still tells.
+    let _ = std::io::stdout().flush();
+}
