@@ -1,4 +1,6 @@
 //! Benchmarks that answer a question each; `cargo xtask bench <name>` runs them with what they need.
+//!
+//! Each is a module and a line of `main`.
 
 #![forbid(unsafe_code)]
 

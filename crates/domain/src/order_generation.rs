@@ -3,6 +3,7 @@
 mod cover;
 pub mod holdings;
 pub mod model;
+mod narrow;
 pub mod optimum;
 pub mod position;
 pub mod price;

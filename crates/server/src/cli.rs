@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::future::Future;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use chrono::NaiveDate;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::runtime::Runtime;
+use tokio::select;
 
 use crate::config::{self, Config, Overrides};
 #[cfg(feature = "cbc")]
@@ -160,12 +162,13 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
     overrides.number("http.port", options.port.map(u64::from));
     let config = options.settings.load(overrides)?;
 
-    let service = Service::bind(config).await?;
-    service
-        .run(async {
-            asked_to_stop().await.unwrap_or_else(|error| tracing::error!(%error, "cannot listen to signals"));
-        })
-        .await
+    let mut stop = pin!(asked_to_stop()?);
+    let service = select! {
+        service = Service::bind(config) => service?,
+        // Waiting for a store that is away may take some seconds.
+        () = &mut stop => return Ok(()),
+    };
+    service.run(stop).await
 }
 
 async fn migrate(options: Migrate) -> anyhow::Result<()> {

@@ -94,7 +94,7 @@ async fn tell(options: &Options, sandbox: &Sandbox, address: &str) -> anyhow::Re
     if options.keep {
         report::write_addresses(&mut out, address, model_id, rebalance_id, &story.portfolios[0].id)?;
         drop(out);
-        asked_to_stop().await?;
+        asked_to_stop()?.await;
     }
     Ok(())
 }

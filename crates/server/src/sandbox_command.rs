@@ -37,7 +37,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     writeln!(out, "PORTFOLIO_SERVICE_URL={}", sandbox.portfolio.url())?;
     drop(out);
 
-    asked_to_stop().await?;
+    asked_to_stop()?.await;
     sandbox.stop().await;
     Ok(())
 }

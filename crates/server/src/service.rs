@@ -62,16 +62,18 @@ impl Service {
     }
 }
 
-/// Completes when the operating system asks the process to stop.
-pub(crate) async fn asked_to_stop() -> anyhow::Result<()> {
+/// Completes when the operating system asks the process to stop, from the call on.
+pub(crate) fn asked_to_stop() -> anyhow::Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    tracing::info!("asked to stop");
-    Ok(())
+    let cannot_listen = "cannot listen to signals";
+    let mut terminate = signal(SignalKind::terminate()).context(cannot_listen)?;
+    let mut interrupt = signal(SignalKind::interrupt()).context(cannot_listen)?;
+    Ok(async move {
+        select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("asked to stop");
+    })
 }

@@ -7,6 +7,7 @@ use rust_decimal::Decimal;
 use crate::identifier::SecurityId;
 
 use super::holdings::Holdings;
+use super::narrow::{NarrowRow, inverse};
 use super::position::{Band, Position, Positions};
 use super::price::PriceSnapshot;
 use super::problem::{
@@ -27,6 +28,15 @@ pub struct PricedModel<'a> {
     policy: BandPolicy,
     cost_rate: Scaled,
     decimals: Decimals,
+    usual: Usual,
+}
+
+/// What is ready for portfolios of whole shares and of cash in cents.
+#[derive(Debug)]
+struct Usual {
+    scale: u32,
+    /// Of the price of each line's lot; zero where that is too high.
+    inverses: Vec<u64>,
 }
 
 /// The decimals in which numbers are given, the finest of each kind.
@@ -101,15 +111,19 @@ impl<'a> PricedModel<'a> {
         let mut places: Vec<(SecurityId, usize)> =
             lines.iter().enumerate().map(|(idx, line)| (line.security, idx)).collect();
         places.sort_unstable();
-        let lines = lines.into_iter().map(|line| PricedLine::wanted(line, decimals, rules)).collect();
+        let lines: Vec<PricedLine> =
+            lines.into_iter().map(|line| PricedLine::wanted(line, decimals, rules)).collect();
+        let cost_rate = Scaled::of(rules.proportional_cost.get());
+        let usual = Usual::new(&lines, decimals.scale(decimals.prices.max(2), cost_rate));
         Ok(Self {
             lines,
             places,
             snapshot,
             rules: Arc::new(rules.clone()),
             policy,
-            cost_rate: Scaled::of(rules.proportional_cost.get()),
+            cost_rate,
             decimals,
+            usual,
         })
     }
 
@@ -120,7 +134,7 @@ impl<'a> PricedModel<'a> {
         let mut unwanted = Vec::new();
         let mut places = self.places.iter().peekable();
         for (security, quantity) in holdings.iter() {
-            while places.next_if(|(place, _)| *place < security).is_some() {}
+            while places.next_if(|(place, _)| *place != security && *place < security).is_some() {}
             if let Some(&(_, idx)) = places.next_if(|(place, _)| *place == security) {
                 lines[idx].held = quantity;
             } else {
@@ -147,6 +161,23 @@ impl<'a> PricedModel<'a> {
             leave,
             line,
         })
+    }
+}
+
+impl Usual {
+    fn new(lines: &[PricedLine], scale: u32) -> Self {
+        let of_lot = |priced: &PricedLine| {
+            let price = i64::try_from(priced.price.units(scale)?).ok()?.checked_mul(priced.lot)?;
+            (price <= NARROW).then(|| inverse(price))
+        };
+        Self { scale, inverses: lines.iter().map(|priced| of_lot(priced).unwrap_or(0)).collect() }
+    }
+}
+
+impl Decimals {
+    /// Enough for values of so many decimals, for their sum times any target, and for every cost.
+    fn scale(self, value: u32, cost_rate: Scaled) -> u32 {
+        (value + self.targets.max(cost_rate.decimals)).max(self.amounts)
     }
 }
 
@@ -193,6 +224,9 @@ impl Leave {
 /// other sum is at most a few times that, which is what lets the rest of the reckoning go unchecked.
 const LARGEST: i128 = 1 << 92;
 
+/// The same of what fits 64 bits.
+const NARROW: i64 = 1 << 58;
+
 /// A portfolio's amounts in units, before its positions have their ranges.
 struct Frame<'a> {
     model: &'a PricedModel<'a>,
@@ -203,6 +237,8 @@ struct Frame<'a> {
     unit_prices: Vec<i128>,
     scale: u32,
     value: i128,
+    /// Of everything held, and of all lots' prices.
+    magnitude: u128,
     /// The market value of a target's last decimal.
     target_step: i128,
     least_trade: i128,
@@ -225,10 +261,14 @@ impl<'a> Frame<'a> {
         for (priced, line) in priced.iter().zip(&lines) {
             let out_of_range = || Refusal::SecurityOutOfRange(line.security);
             let price = priced.price.units(scale).ok_or_else(out_of_range)?;
-            // Exact: the scale leaves room for the decimals of the holding below those of the price.
-            let step = quotient(price, power_of_ten(line.held.scale()));
+            let step = match line.held.scale() {
+                0 => price,
+                // Exact: the scale leaves room for the decimals of the holding below those of the price.
+                decimals => quotient(price, power_of_ten(decimals)),
+            };
             let worth = product(step, line.held.mantissa()).ok_or_else(out_of_range)?;
-            let lot = product(price, priced.lot.into()).ok_or_else(out_of_range)?;
+            let lot = if priced.lot == 1 { Some(price) } else { product(price, priced.lot.into()) };
+            let lot = lot.ok_or_else(out_of_range)?;
             value = value.checked_add(worth).ok_or_else(out_of_range)?;
             magnitude = magnitude
                 .checked_add(worth.unsigned_abs())
@@ -259,6 +299,7 @@ impl<'a> Frame<'a> {
             unit_prices,
             scale,
             value,
+            magnitude,
             target_step: value / power_of_ten(model.decimals.targets),
             least_trade: amount(rules.minimum_trade_value.get(), scale)?,
             cash: holdings.cash(),
@@ -273,8 +314,10 @@ impl<'a> Frame<'a> {
             }
             kept => kept?,
         };
+        let narrow = self.narrow_rows(&rows, &joint);
         Ok(Problem {
             lines: self.lines,
+            narrow,
             joint,
             value: self.value,
             residues: rows.iter().map(|row| row.residue).sum(),
@@ -284,6 +327,30 @@ impl<'a> Frame<'a> {
             rules: Arc::clone(&self.model.rules),
             rows,
         })
+    }
+
+    fn narrow_rows(&self, rows: &[Row], joint: &JointRules) -> Option<Vec<NarrowRow>> {
+        let rules = &self.model.rules;
+        let is_plain =
+            self.least_trade == 0 && joint.ticket_fee == 0 && rules.proportional_cost.get().is_zero();
+        if !is_plain || u128::from(NARROW.unsigned_abs()) < self.magnitude {
+            return None;
+        }
+        let is_usual = self.scale == self.model.usual.scale;
+        let ready = if is_usual { self.model.usual.inverses.as_slice() } else { &[] };
+        let narrow = |units: i128| i64::try_from(units).ok();
+        let row = |(idx, row): (usize, &Row)| {
+            let price = narrow(row.price)?;
+            Some(NarrowRow {
+                price,
+                inverse: ready.get(idx).copied().unwrap_or_else(|| inverse(price)),
+                target: narrow(row.target)?,
+                held: row.held,
+                lowest: row.lowest,
+                highest: row.highest,
+            })
+        };
+        rows.iter().enumerate().map(row).collect()
     }
 
     fn affordable_rows(&self, inside: InsideBand) -> Result<(Vec<Row>, JointRules), Refusal> {
@@ -314,7 +381,7 @@ impl<'a> Frame<'a> {
     ) -> Result<Row, Refusal> {
         let rules = &self.model.rules;
         let (held, residue) = whole_lots(line.held, unit_price, priced.lot);
-        let price = times(unit_price, priced.lot.into());
+        let price = if priced.lot == 1 { unit_price } else { times(unit_price, priced.lot.into()) };
         // Exact: the scale leaves room for the decimals of the target below those of the value.
         let target = times(self.target_step, priced.target) - residue;
 
@@ -423,14 +490,12 @@ fn least_spent(row: &Row, ticket_fee: i128) -> i128 {
     if row.allows(row.held) { with_ticket.min(row.spent(row.held)) } else { with_ticket }
 }
 
-/// Decimals enough for cash, for every quantity times its price, for their sum times any target, and
-/// for every cost.
+/// Decimals enough for every amount of the portfolio.
 fn scale_of(model: &PricedModel<'_>, priced: &[&PricedLine], lines: &[Line], cash: Decimal) -> u32 {
     let unwanted = &priced[model.lines.len()..];
     let finest_price = unwanted.iter().map(|it| it.price.decimals).fold(model.decimals.prices, u32::max);
     let quantities = lines.iter().map(|line| line.held.scale()).max().unwrap_or(0);
-    let value = (finest_price + quantities).max(decimals(cash));
-    (value + model.decimals.targets.max(model.cost_rate.decimals)).max(model.decimals.amounts)
+    model.decimals.scale((finest_price + quantities).max(decimals(cash)), model.cost_rate)
 }
 
 /// A holding in whole lots, and the value of what is beyond them.

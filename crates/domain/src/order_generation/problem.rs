@@ -13,6 +13,7 @@ use rust_decimal::Decimal;
 
 use crate::identifier::SecurityId;
 
+use super::narrow::NarrowRow;
 use super::position::Band;
 use super::price::Price;
 use super::trading_rules::{Rule, TradingRules};
@@ -136,6 +137,8 @@ pub struct Group {
 pub struct Problem {
     pub(super) lines: Vec<Line>,
     pub(super) rows: Vec<Row>,
+    /// The same once more, where that will do.
+    pub(super) narrow: Option<Vec<NarrowRow>>,
     pub(super) joint: JointRules,
     pub(super) value: i128,
     pub(super) residues: i128,
@@ -187,6 +190,10 @@ impl Problem {
 
     pub fn rows(&self) -> &[Row] {
         &self.rows
+    }
+
+    pub(super) fn narrow_rows(&self) -> Option<&[NarrowRow]> {
+        self.narrow.as_deref()
     }
 
     pub const fn joint_rules(&self) -> &JointRules {

@@ -1,6 +1,7 @@
 //! The process dies, or is asked to stop; what was acknowledged is there when it comes back.
 
 use std::cell::{Cell, RefCell};
+use std::process::Stdio;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -9,9 +10,10 @@ use rust_decimal::Decimal;
 use sandbox::{Faults, Sandbox};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 
 use crate::harness::{position, reply, sandbox_of};
-use crate::process::{Process, serve};
+use crate::process::{Process, ended, serve, signal};
 
 /// A store, neighbours, and the means to start a service on them.
 pub(crate) struct Site {
@@ -217,4 +219,19 @@ async fn a_service_asked_to_stop_does_not_wait_for_ever() {
 
     assert!(answer.is_err(), "{answer:?}");
     assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_service_asked_to_stop_while_it_waits_for_its_store_waits_no_longer() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let database = format!("mongodb://{}/?directConnection=true", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let variables = [("PORT", "0"), ("DATABASE_URL", &database), ("DATABASE_TIMEOUT_MS", "600000")];
+    let mut command = serve(folder.path(), &[], &variables);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+
+    let _connection = silent.accept().await.unwrap();
+    signal("TERM", child.id());
+
+    assert_eq!(ended(&mut child, &command).await.code(), Some(0));
 }

@@ -98,7 +98,8 @@ pub(crate) async fn refusal(mut command: Command) -> String {
     said
 }
 
-async fn ended(child: &mut Child, command: &Command) -> ExitStatus {
+/// Waits until a process has ended by itself.
+pub(crate) async fn ended(child: &mut Child, command: &Command) -> ExitStatus {
     for _ in 0..PATIENCE {
         if let Some(status) = child.try_wait().unwrap() {
             return status;

@@ -22,6 +22,7 @@ use futures_util::future::try_join;
 use futures_util::stream::{self, Stream};
 use futures_util::{StreamExt, TryStreamExt};
 use mongodb::ClientSession;
+use mongodb::options::ReadConcern;
 use mongodb::raw_batch_cursor::RawBatch;
 
 use super::leftovers::{self, forget, note, note_within, unawaited};
@@ -257,8 +258,10 @@ impl MongoStore {
         if let Some(Apart { recording: id, .. }) = recording.apart {
             note(&self.database, id, recording.rebalance).await?;
         }
-        let id_is_taken = doc! { "_id": recording.rebalance };
-        let taken = self.collection(REBALANCES).find_one(id_is_taken).projection(doc! { "_id": 1 }).await?;
+        let rebalances = self.collection(REBALANCES);
+        let taken = rebalances.find_one(doc! { "_id": recording.rebalance });
+        // Whatever is there is in the way, confirmed or not.
+        let taken = taken.read_concern(ReadConcern::local()).await?;
         if taken.is_none() {
             for batch in recording.batches() {
                 self.collection(PORTFOLIOS).insert_many(batch).write_concern(unawaited()).await?;
@@ -266,7 +269,7 @@ impl MongoStore {
             let (model, later) = recording.model_date();
             self.collection(MODELS).update_one(model, later).write_concern(unawaited()).await?;
         }
-        self.collection(REBALANCES).insert_one(&recording.header).await?;
+        rebalances.insert_one(&recording.header).await?;
         if let Some(Apart { recording: id, .. }) = recording.apart
             && let Err(error) = forget(&self.database, id).await
         {
@@ -329,8 +332,8 @@ impl MongoStore {
         found.map_err(failed)?.map(|raw| read(REBALANCE, &raw, read_header)).transpose()
     }
 
-    /// Reads a page when the portfolios before it are read, and keeps nothing on the server meanwhile: a
-    /// client that stops reading must not keep a cursor and its session.
+    /// Reads page by page, at most one ahead, and keeps nothing on the server between them: a client that
+    /// stops reading must not keep a cursor and its session.
     fn portfolios(
         &self,
         recording: ObjectId,
@@ -404,7 +407,7 @@ struct Reading {
 /// Before it is known how large they are.
 const FIRST_PAGE: usize = 16;
 
-/// About as much is asked for at once. With less, the questions take longer than the answers.
+/// About as much is asked for at once. With far less, the questions would take longer than the answers.
 const PAGE_BYTES: usize = 1 << 20;
 
 impl Reading {
@@ -421,7 +424,7 @@ impl Reading {
             return Ok(None);
         }
         self.next += found;
-        self.page = PAGE_BYTES * found / batch.as_raw_document().as_bytes().len();
+        self.page = (PAGE_BYTES * found / batch.as_raw_document().as_bytes().len()).max(1);
         let page = portfolios_of(&batch, first);
         if self.number <= self.next {
             return Ok(Some((page.await?, self)));

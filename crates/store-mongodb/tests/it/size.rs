@@ -44,6 +44,40 @@ async fn a_rebalance_larger_than_any_document_is_kept() {
 }
 
 #[tokio::test]
+async fn portfolios_larger_than_a_page_are_read_one_by_one() {
+    for url in deployments() {
+        let (store, _guard) = fresh(url).await;
+        let mut given = rebalance(1, &["p1", "p2", "p3"]);
+        for portfolio in &mut given.portfolios {
+            portfolio.positions = (0..5000).map(|n| rebalanced_position(n, 5)).collect();
+        }
+        store.record(&given).await.unwrap();
+
+        let opened = store.open(&given.header.id).await.unwrap().unwrap();
+
+        assert_eq!(opened.whole().await.unwrap(), given);
+    }
+}
+
+#[tokio::test]
+async fn portfolios_of_any_number_are_read_to_the_last() {
+    for url in deployments() {
+        let (store, _guard) = fresh(url).await;
+        // Around the first page, and around what is asked for when they turn out to be small.
+        for number in [1, 15, 16, 17, 18, 33, 1200, 3000] {
+            let names: Vec<String> = (0..number).map(|n| format!("p{n}")).collect();
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let given = kept_apart(number, &names);
+            store.record(&given).await.unwrap();
+
+            let opened = store.open(&given.header.id).await.unwrap().unwrap();
+
+            assert_eq!(opened.whole().await.unwrap(), given, "{number}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn portfolios_kept_apart_are_found_by_every_call() {
     for url in deployments() {
         let (store, guard) = fresh(url).await;
