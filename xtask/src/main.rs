@@ -15,6 +15,8 @@ usage: cargo xtask <command>
 
   test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
                          the arguments go to `cargo test`, whose output is then shown whole
+  bench optimiser [--class NAME]... [--size N]... [--no-cbc]
+                         how long an answer takes, exactly and by CBC, and how many portfolios a second
   bench store            how fast models and rebalances are kept and read, in each store and by
                          its bare driver, and how much memory a large rebalance takes
   mongod install         the MongoDB server of the tests, into the target directory

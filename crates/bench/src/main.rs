@@ -4,16 +4,25 @@
 
 #![forbid(unsafe_code)]
 
+mod optimiser;
 mod store;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+/// By this word the program becomes a worker of the optimiser that it measures.
+const OPTIMIZER_WORKER: &str = "optimizer-worker";
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["optimiser", arguments @ ..] => optimiser::run(arguments),
         ["store", arguments @ ..] => store::run(arguments),
+        [OPTIMIZER_WORKER] => {
+            optimizer_cbc::worker::serve()?;
+            Ok(ExitCode::SUCCESS)
+        }
         [other, ..] => {
             say(&format!("`{other}` is no benchmark\n"));
             Ok(ExitCode::from(2))

@@ -1,15 +1,21 @@
 //! The optimiser that ships: the domain's exact solver, kept off the async executor.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use application::order_generation::ports::{Optimizer, OptimizerError};
 use async_trait::async_trait;
-use domain::order_generation::optimum::{Answer, Limits, NeedsBranching, optimum, optimum_at_once};
+use domain::order_generation::optimum::{Answer, Limits, NeedsBranching, Solver, optimum_at_once};
 use domain::order_generation::problem::Problem;
 use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time::timeout;
+
+thread_local! {
+    /// Each worker keeps its room from one problem to the next.
+    static SOLVER: RefCell<Solver> = RefCell::new(Solver::new(Limits::default()));
+}
 
 #[derive(Debug, Clone, Copy)]
 pub struct Config {
@@ -54,7 +60,8 @@ impl Optimizer for ExactOptimizer {
         if let Some(answer) = optimum_at_once(&problem) {
             return Ok(answer);
         }
-        let answer = self.work(move || optimum(&problem, Limits::default())).await?;
+        let answer =
+            self.work(move || SOLVER.with_borrow_mut(|solver| solver.solve(&problem).cloned())).await?;
         answer.map_err(|NeedsBranching(rule)| OptimizerError::Unsupported(rule))
     }
 }

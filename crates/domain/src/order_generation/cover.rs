@@ -2,303 +2,304 @@
 //!
 //! Stepping down by a lot frees its price and adds to the deviation: undoing a round-up adds less
 //! than the price, every further lot exactly the price. Buying less saves the cost of trading, selling
-//! more adds it. So a row offers at most three runs of equal steps, each worse than the one before, and
-//! equal runs of different rows are one class.
-//! Wanted is the least harmful choice that frees at least the overspend: a covering knapsack, small
-//! because few shares must go.
+//! more adds it. So a row offers at most three runs of equal steps, each worse than the one before: it
+//! frees no more and harms no less. Equal runs of different rows are one class.
 //!
-//! Three ways to the least harm, each for what the one before cannot finish: branch and bound
-//! (`search`), pairs of part-choices (`halves`), a table over the amount still to free (`table`).
-//! Once the least harm is proven, a second search looks for the preferred choice among equals.
+//! Wanted is the least harmful choice that frees at least the overspend: a covering knapsack, small
+//! because few shares must go. Were shares divisible, the least harmful for what they free would go, and
+//! one class in part. No choice does less harm than that relaxation, and every step taken otherwise adds
+//! some. So the better the best choice so far, the fewer the classes that are open still: the core.
+//!
+//! Rounds of ever more work look for a better choice in the core, until there is none. In each, branch and
+//! bound (`search`) has its way where few steps are to be taken, or few choices are as good as the
+//! relaxation; pairs of part-choices (`halves`) where many are. Once the least harm is proven, a search looks
+//! for the preferred choice among equals (`ties`).
 
+mod covering;
 mod halves;
+mod number;
+mod runs;
 mod search;
-mod table;
+#[cfg(test)]
+mod tests;
+mod ties;
 
-use std::cmp::Ordering;
-use std::collections::BTreeMap;
-
-use ethnum::I256;
-
-use super::optimum::{Limits, Method};
+use self::covering::{Class, Covering, Sum};
+use self::halves::Halves;
+use self::number::Number;
+use self::runs::Run;
+use self::search::{Goal, search};
+use self::ties::Ties;
+use super::optimum::Limits;
 use super::problem::Row;
 
-/// How far each row steps down from its best.
+/// Of the first round, in nodes and parts; each next one does so many times as much.
+const FIRST_WORK: usize = 256;
+const GROWTH: usize = 4;
+
+/// Finds the steps down; keeps its room from one problem to the next.
+#[derive(Debug, Default)]
 pub(super) struct Cover {
-    pub(super) steps: Vec<i128>,
-    /// No choice of steps that frees enough adds less to the deviation.
-    pub(super) lower_bound: i128,
-    pub(super) method: Method,
+    narrow: Knapsack<i64>,
+    wide: Knapsack<i128>,
 }
 
-/// The least harmful steps down from `best` that free at least `overspend`, which must be above zero.
-///
-/// Among equals: the fewest units traded, then the most freed, then the fewest steps of earlier rows,
-/// as far as the limits allow to tell. Once the search has given up, a choice within `tolerance` of the
-/// least harm will do. The rows' lowest quantities must free enough.
-pub(super) fn cover(rows: &[Row], best: &[i64], overspend: i128, tolerance: i128, limits: Limits) -> Cover {
-    let runs: Vec<Run> =
-        rows.iter().zip(best).enumerate().flat_map(|(idx, (row, &best))| runs(idx, row, best)).collect();
-    let unit = runs.iter().fold(0, |unit, run| gcd(run.size, unit));
-    let need = (overspend + unit - 1) / unit * unit;
-
-    let classes = Classes::by_harm(&runs, rows.len());
-    let mut found = search::least_harm(&classes, need, limits.nodes);
-    if !found.is_proven() {
-        found = halves::improve(&classes, need, found, tolerance, limits.parts);
-    }
-    if tolerance < found.sum.harm - found.lower_bound
-        && let Some(choice) = table::preferred(&runs, rows.len(), need, unit, limits.table_cells)
-    {
-        return Cover { lower_bound: choice.sum.harm, steps: choice.steps, method: Method::Table };
-    }
-    let mut choice = Choice::of(classes.steps(&found.taken), &runs);
-    if found.is_proven() {
-        let classes = Classes::by_harm_then_trades(&runs, rows.len());
-        choice = search::preferred(&classes, need, choice, limits.tie_nodes);
-    }
-    Cover { steps: choice.steps, lower_bound: found.lower_bound, method: Method::Search }
-}
-
-/// Equal steps down of one row, to be taken after the row's earlier runs.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    row: usize,
-    /// What a step frees: the price, and the cost saved or less the cost added.
-    size: i128,
-    /// What a step adds to deviation and cost; never below zero.
-    harm: i128,
-    /// What a step adds to the units traded: a lot, or minus a lot while it buys less.
-    trades: i128,
-    count: i128,
-}
-
-fn runs(idx: usize, row: &Row, best: i64) -> impl Iterator<Item = Run> {
-    let objective = |lots: i64| row.deviation(lots) + row.trading_cost(lots);
-    let run = |from: i64, to: i64| {
-        (to < from).then(|| Run {
-            row: idx,
-            size: row.spent(from) - row.spent(from - 1),
-            harm: objective(from - 1) - objective(from),
-            trades: if row.held < from { -i128::from(row.lot) } else { row.lot.into() },
-            count: i128::from(from - to),
-        })
-    };
-    let below_target = if best > row.lowest { best - 1 } else { best };
-    let down_to_held = row.held.clamp(row.lowest, below_target);
-    [run(best, below_target), run(below_target, down_to_held), run(down_to_held, row.lowest)]
-        .into_iter()
-        .flatten()
-}
-
-impl Run {
-    /// Least harm per unit freed first.
-    fn compare_harm(&self, other: &Self) -> Ordering {
-        compare_products((self.harm, other.size), (other.harm, self.size))
-    }
-
-    /// Fewest trades per unit freed first.
-    fn compare_trades(&self, other: &Self) -> Ordering {
-        compare_products((self.trades, other.size), (other.trades, self.size))
+impl Cover {
+    /// Takes the least harmful steps down from the best `quantities` that free at least `overspend`, which
+    /// must be above zero. No such steps add less to deviation and cost than what is told.
+    ///
+    /// Among equals: the fewest units traded, then the most freed, then the fewest steps of earlier rows,
+    /// as far as the limits allow to tell. Where the lists would have to be long for it, a choice within
+    /// `tolerance` of the least harm will do. The rows' lowest quantities must free enough.
+    pub(super) fn step_down(
+        &mut self,
+        rows: &[Row],
+        quantities: &mut [i64],
+        overspend: i128,
+        tolerance: i128,
+        limits: Limits,
+    ) -> i128 {
+        if self.narrow.state(rows, quantities, overspend).is_some() {
+            return self.narrow.solve(quantities, tolerance, limits);
+        }
+        let stated = self.wide.state(rows, quantities, overspend);
+        stated.expect("the bound on all amounts leaves room for their sums");
+        self.wide.solve(quantities, tolerance, limits)
     }
 }
 
-/// What a choice of steps frees and costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Sum {
-    freed: i128,
-    harm: i128,
-    trades: i128,
+#[derive(Debug, Default)]
+struct Knapsack<N: Number> {
+    runs: Vec<Run<N>>,
+    all: Covering<N>,
+    found: Found<N>,
+    core: Core<N>,
+    halves: Halves<N>,
+    ties: Ties<N>,
+    /// Room for the search.
+    taken: Vec<N>,
 }
 
-impl Sum {
-    const ZERO: Self = Self { freed: 0, harm: 0, trades: 0 };
+/// The least harmful choice so far.
+#[derive(Debug, Default)]
+struct Found<N> {
+    harm: N,
+    /// By run.
+    steps: Vec<N>,
+}
 
-    fn plus(self, run: &Run, count: i128) -> Self {
-        Self {
-            freed: self.freed + run.size * count,
-            harm: self.harm + run.harm * count,
-            trades: self.trades + run.trades * count,
+/// The classes of which not every better choice takes as many steps as the relaxation.
+#[derive(Debug, Default)]
+struct Core<N> {
+    covering: Covering<N>,
+    /// Of all steps that every better choice takes.
+    harm: N,
+    /// By run; the steps of the other classes.
+    steps: Vec<N>,
+}
+
+impl<N: Number> Knapsack<N> {
+    /// States the problem and a first choice; `None` if the amounts are too large for the numbers.
+    fn state(&mut self, rows: &[Row], best: &[i64], overspend: i128) -> Option<()> {
+        let unit: i128 = runs::list(rows, best, &mut self.runs)?.into();
+        self.all.need = N::try_from((overspend + unit - 1) / unit * unit).ok()?;
+        self.all.classes.clear();
+        let n_mild = move_forward(&mut self.runs, Run::is_mild);
+        self.rank(0, n_mild);
+        if self.all.relax() {
+            self.choose_in_order();
+            self.drop_hopeless(n_mild);
+        }
+        if n_mild < self.runs.len() {
+            self.rank(n_mild, self.runs.len());
+            self.all.relax();
+            self.choose_in_order();
+        }
+        Some(())
+    }
+
+    /// Makes classes of some of the runs, to follow those that there are.
+    fn rank(&mut self, from: usize, to: usize) {
+        self.runs[from..to].sort_unstable_by(Run::compare);
+        let mut end = from;
+        for alike in self.runs[from..to].chunk_by(Run::is_like) {
+            let place = end..end + alike.len();
+            end = place.end;
+            self.all.classes.push(Class::of(&self.runs, place));
         }
     }
-}
 
-#[derive(Debug, Clone)]
-struct Choice {
-    sum: Sum,
-    /// By row.
-    steps: Vec<i128>,
-}
-
-impl Choice {
-    /// Takes each row's runs in turn.
-    fn of(steps: Vec<i128>, runs: &[Run]) -> Self {
-        let mut left = steps.clone();
-        let sum = runs.iter().fold(Sum::ZERO, |sum, run| {
-            let count = run.count.min(left[run.row]);
-            left[run.row] -= count;
-            sum.plus(run, count)
-        });
-        Self { sum, steps }
-    }
-}
-
-/// The least harmful choice so far, and what is known of the least harm.
-struct Found {
-    sum: Sum,
-    /// Steps of each class.
-    taken: Vec<i128>,
-    lower_bound: i128,
-}
-
-impl Found {
-    const fn is_proven(&self) -> bool {
-        self.lower_bound == self.sum.harm
-    }
-}
-
-/// Equal runs, whatever their rows.
-struct Class {
-    run: Run,
-    count: i128,
-    /// Rows and their steps, in the order of the rows.
-    members: Vec<(usize, i128)>,
-}
-
-struct Classes {
-    n_rows: usize,
-    /// The best first.
-    ranked: Vec<Class>,
-    /// Everything the classes before an index can free.
-    before: Vec<Sum>,
-}
-
-/// The least that freeing an amount adds, were shares divisible.
-struct Relaxed {
-    harm: i128,
-    /// Units traded; only known when the least harm is a whole number of units.
-    trades: Option<i128>,
-}
-
-impl Classes {
-    /// Least harm per unit freed first, then the largest steps, with which a search comes close
-    /// soonest. Leaves the units traded out of account.
-    fn by_harm(runs: &[Run], n_rows: usize) -> Self {
-        let untraded = runs.iter().map(|run| Run { trades: 0, ..*run });
-        Self::new(untraded, n_rows, |a, b| a.compare_harm(b).then(b.size.cmp(&a.size)))
-    }
-
-    /// Least harm per unit freed first, then the fewest trades per unit freed.
-    fn by_harm_then_trades(runs: &[Run], n_rows: usize) -> Self {
-        Self::new(runs.iter().copied(), n_rows, |a, b| a.compare_harm(b).then_with(|| a.compare_trades(b)))
-    }
-
-    fn new(runs: impl Iterator<Item = Run>, n_rows: usize, order: impl Fn(&Run, &Run) -> Ordering) -> Self {
-        let mut alike: BTreeMap<(i128, i128, i128), Class> = BTreeMap::new();
-        for run in runs {
-            let class = alike.entry((run.size, run.harm, run.trades)).or_insert_with(|| Class {
-                run,
-                count: 0,
-                members: Vec::new(),
-            });
-            class.count += run.count;
-            class.members.push((run.row, run.count));
-        }
-        let mut ranked: Vec<Class> = alike.into_values().collect();
-        ranked.sort_by(|a, b| order(&a.run, &b.run));
-
-        let mut before = vec![Sum::ZERO];
-        for class in &ranked {
-            before.push(before[before.len() - 1].plus(&class.run, class.count));
-        }
-        Self { n_rows, ranked, before }
-    }
-
-    /// The class that is not wholly needed to free `need` with the classes from `from` on.
-    fn split(&self, from: usize, need: i128) -> usize {
-        let freed = |sum: &Sum| sum.freed - self.before[from].freed;
-        from + self.before[from + 1..].partition_point(|sum| freed(sum) < need)
-    }
-
-    /// Bounds every choice that frees `need` with the classes from `from` on; `None` if they cannot.
-    fn relaxation(&self, from: usize, need: i128) -> Option<Relaxed> {
-        let split = self.split(from, need);
-        let run = &self.ranked.get(split)?.run;
-        let (start, whole) = (self.before[from], self.before[split]);
-        let rest = need - (whole.freed - start.freed);
-        let (harm, is_whole) = divide_up(rest, run.harm, run.size);
-        let (trades, _) = divide_up(rest, run.trades, run.size);
-        Some(Relaxed {
-            harm: whole.harm - start.harm + harm,
-            trades: is_whole.then_some(whole.trades - start.trades + trades),
-        })
-    }
-
-    /// No steps of any class.
-    fn none(&self) -> Vec<i128> {
-        vec![0; self.ranked.len()]
-    }
-
-    /// Steps of each class that free `need`: in order, as many as it takes.
-    fn greedy(&self, need: i128) -> Vec<i128> {
-        let mut left = need;
-        let take = |class: &Class| {
+    /// Takes as many steps as it takes, the least harmful for what they free first.
+    fn choose_in_order(&mut self) {
+        let Found { harm, steps } = &mut self.found;
+        *harm = N::ZERO;
+        steps.clear();
+        steps.resize(self.runs.len(), N::ZERO);
+        let mut left = self.all.need;
+        for class in &self.all.classes {
+            if left <= N::ZERO {
+                return;
+            }
             let count = class.at_most(left);
-            left -= class.run.size * count;
-            count
+            left -= class.size * count;
+            *harm += class.harm * count;
+            enter(&self.runs, class, count, steps);
+        }
+    }
+
+    /// Where mild steps free enough, hardly any other pays: it need not be sorted.
+    fn drop_hopeless(&mut self, n_mild: usize) {
+        let margin = self.all.margin(self.found.harm);
+        let pays = |run: &Run<N>| margin.reach(run.size, run.harm, N::ONE) == N::ONE;
+        let n_paying = move_forward(&mut self.runs[n_mild..], pays);
+        self.runs.truncate(n_mild + n_paying);
+        self.found.steps.truncate(n_mild + n_paying);
+    }
+
+    fn solve(&mut self, quantities: &mut [i64], tolerance: i128, limits: Limits) -> i128 {
+        let lower_bound = self.least_harm(tolerance, limits.parts);
+        let n_rows = quantities.len();
+        let mut step_down = |row: usize, steps: N| {
+            let steps: i128 = steps.into();
+            quantities[row] -= i64::try_from(steps).expect("a row steps down to its lowest at most");
         };
-        self.ranked.iter().map(take).collect()
+        if lower_bound == self.found.harm {
+            let steps = self.ties.preferred(&self.all, &self.runs, &self.found, n_rows, limits.tie_nodes);
+            steps.iter().enumerate().for_each(|(row, &steps)| step_down(row, steps));
+        } else {
+            let steps = self.runs.iter().zip(&self.found.steps);
+            steps.for_each(|(run, &steps)| step_down(run.row, steps));
+        }
+        lower_bound.into()
     }
 
-    fn sum(&self, taken: &[i128]) -> Sum {
-        let plus = |sum: Sum, (class, &taken): (&Class, &i128)| sum.plus(&class.run, taken);
-        self.ranked.iter().zip(taken).fold(Sum::ZERO, plus)
+    /// Improves the choice until none is less harmful, or so much work was done; tells the harm that no
+    /// choice is below.
+    fn least_harm(&mut self, tolerance: i128, most_work: usize) -> N {
+        let mut lower_bound = self.all.lower_bound();
+        let mut work = FIRST_WORK;
+        self.core.start(&self.all, self.runs.len());
+        while work <= most_work && lower_bound < self.found.harm {
+            match self.core.reduce(&self.runs, self.found.harm - N::ONE) {
+                Some(least) if least < self.found.harm => lower_bound = lower_bound.max(least),
+                Some(_) | None => return self.found.harm,
+            }
+            if self.search(work) {
+                return self.found.harm;
+            }
+            let gap: i128 = (self.found.harm - lower_bound).into();
+            let most_harm = self.found.harm - N::ONE - self.core.harm;
+            let level_choices = self.halves.open(&self.core.covering, most_harm);
+            let is_worthwhile = level_choices <= work.pow(2) || most_work < GROWTH * work;
+            if is_worthwhile && self.halves.list_all(work) {
+                self.pair(lower_bound);
+                return self.found.harm;
+            }
+            if tolerance < gap {
+                self.halves.list_some(self.core.covering.need, work);
+                self.pair(lower_bound);
+            } else if most_work.pow(2) < level_choices {
+                break;
+            }
+            work *= GROWTH;
+        }
+        lower_bound
     }
 
-    /// Steps by row; within a class the later rows step down first.
-    fn steps(&self, taken: &[i128]) -> Vec<i128> {
-        let mut steps = vec![0; self.n_rows];
-        for (class, &taken) in self.ranked.iter().zip(taken) {
-            let mut left = taken;
-            for &(row, count) in class.members.iter().rev() {
-                let count = count.min(left);
-                steps[row] += count;
-                left -= count;
+    /// Looks for better choices in the core; whether none is left.
+    fn search(&mut self, nodes: usize) -> bool {
+        let Self { runs, found, core, taken, .. } = self;
+        search(&core.covering, &mut LeastHarm { found, runs, core }, taken, nodes)
+    }
+
+    /// Takes the best pair of what is listed, if it is better; one of the harm `least` will do.
+    fn pair(&mut self, least: N) {
+        let Core { covering, harm, steps } = &self.core;
+        if let Some(pair) = self.halves.pair(covering.need, least - *harm) {
+            self.found.harm = *harm + pair;
+            self.found.steps.copy_from_slice(steps);
+            self.halves.steps(|idx, steps| {
+                let class = &covering.classes[idx];
+                enter(&self.runs, class, class.anyway + steps, &mut self.found.steps);
+            });
+        }
+    }
+}
+
+impl<N: Number> Core<N> {
+    fn start(&mut self, all: &Covering<N>, n_runs: usize) {
+        self.covering.copy(all);
+        self.harm = N::ZERO;
+        self.steps.clear();
+        self.steps.resize(n_runs, N::ZERO);
+    }
+
+    /// Closes all that no choice of `most_harm` takes otherwise than the relaxation, and tells a harm that
+    /// none of the choices left is below; `None` if none is left.
+    fn reduce(&mut self, runs: &[Run<N>], most_harm: N) -> Option<N> {
+        let Self { covering, harm, steps } = self;
+        let margin = covering.margin(most_harm - *harm);
+        let (split, mut idx) = (covering.split, 0);
+        covering.classes.retain_mut(|class| {
+            let reach = margin.reach(class.size, class.harm, class.count);
+            let anyway = if idx < split { class.count - reach } else { N::ZERO };
+            idx += 1;
+            covering.need -= class.size * anyway;
+            *harm += class.harm * anyway;
+            class.anyway += anyway;
+            class.count = reach.min(class.at_most(covering.need));
+            if class.count == N::ZERO {
+                enter(runs, class, class.anyway, steps);
+            }
+            N::ZERO < class.count
+        });
+        let unit = covering.unit();
+        if unit == N::ZERO {
+            return None;
+        }
+        // The fewer classes, the coarser are the amounts that they can free.
+        covering.need = (covering.need + unit - N::ONE) / unit * unit;
+        covering.relax().then(|| *harm + covering.lower_bound())
+    }
+}
+
+struct LeastHarm<'a, N> {
+    found: &'a mut Found<N>,
+    runs: &'a [Run<N>],
+    core: &'a Core<N>,
+}
+
+impl<N: Number> Goal<N> for LeastHarm<'_, N> {
+    fn most(&self) -> Sum<N> {
+        Sum { harm: self.found.harm - N::ONE - self.core.harm, ..Sum::default() }
+    }
+
+    fn meet(&mut self, taken: &[N], sum: Sum<N>) {
+        let harm = self.core.harm + sum.harm;
+        if harm < self.found.harm {
+            self.found.harm = harm;
+            self.found.steps.copy_from_slice(&self.core.steps);
+            for (class, &taken) in self.core.covering.classes.iter().zip(taken) {
+                enter(self.runs, class, class.anyway + taken, &mut self.found.steps);
             }
         }
-        steps
     }
 }
 
-impl Class {
-    /// The most steps worth taking to free `need`.
-    fn at_most(&self, need: i128) -> i128 {
-        let enough = (need.max(0) + self.run.size - 1) / self.run.size;
-        enough.min(self.count)
-    }
+/// Enters steps of a class by run.
+fn enter<N: Number>(runs: &[Run<N>], class: &Class<N>, steps: N, by_run: &mut [N]) {
+    let by_run = &mut by_run[class.runs.clone()];
+    by_run.iter_mut().zip(class.steps(runs, steps)).for_each(|(of_run, (_, steps))| *of_run = steps);
 }
 
-fn compare_products(a: (i128, i128), b: (i128, i128)) -> Ordering {
-    match (a.0.checked_mul(a.1), b.0.checked_mul(b.1)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        _ => (I256::from(a.0) * I256::from(a.1)).cmp(&(I256::from(b.0) * I256::from(b.1))),
+/// Moves some items before all others, and tells how many they are.
+fn move_forward<T>(items: &mut [T], is_moved: impl Fn(&T) -> bool) -> usize {
+    let mut n_moved = 0;
+    for idx in 0..items.len() {
+        if is_moved(&items[idx]) {
+            items.swap(n_moved, idx);
+            n_moved += 1;
+        }
     }
-}
-
-/// `amount · numerator / denominator`, rounded up, and whether it was whole before.
-fn divide_up(amount: i128, numerator: i128, denominator: i128) -> (i128, bool) {
-    if let Some(product) = amount.checked_mul(numerator) {
-        return (-(-product).div_euclid(denominator), product % denominator == 0);
-    }
-    let product = I256::from(amount) * I256::from(numerator);
-    let denominator = I256::from(denominator);
-    let quotient = i128::try_from(-(-product).div_euclid(denominator));
-    (
-        quotient.expect("harm is little more than the amount freed at most"),
-        product % denominator == I256::ZERO,
-    )
-}
-
-fn gcd(a: i128, b: i128) -> i128 {
-    if b == 0 { a } else { gcd(b, a % b) }
+    n_moved
 }

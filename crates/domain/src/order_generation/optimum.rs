@@ -14,10 +14,11 @@
 //! another optimum may be preferable. All limits count work, not time, so the same problem has the
 //! same answer anywhere.
 
-use super::cover::{Cover, cover};
+use super::cover::Cover;
 use super::narrow::{self, OwnBests};
 use super::problem::{Problem, Row};
 use super::trading_rules::Rule;
+use super::units::{quotient, times};
 
 /// How an optimum was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,83 +49,112 @@ pub struct NeedsBranching(pub Rule);
 /// How much work may be spent before the best answer so far is returned with its bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Nodes of the search for the least deviation.
-    pub nodes: u64,
-    /// Part-choices in each of two lists that are paired where that search gave up.
-    pub parts: u64,
-    /// Cells of the table that is tried where neither came within half a cent, each visited once for
-    /// every number of steps it may take.
-    pub table_cells: u64,
+    /// Part-choices in each of the two lists that are paired.
+    pub parts: usize,
     /// Nodes of the search for the preferred one among proven optima.
-    pub tie_nodes: u64,
+    pub tie_nodes: usize,
 }
 
 impl Default for Limits {
-    /// About a tenth of a second at worst on a current core.
     fn default() -> Self {
-        Self { nodes: 100_000, parts: 65_536, table_cells: 10_000_000, tie_nodes: 50_000 }
+        Self { parts: 65_536, tie_nodes: 5_000 }
+    }
+}
+
+/// Solves one problem after the other, in room that it keeps.
+#[derive(Debug)]
+pub struct Solver {
+    limits: Limits,
+    answer: Answer,
+    spent: i128,
+    cover: Cover,
+}
+
+impl Solver {
+    pub fn new(limits: Limits) -> Self {
+        let answer = Answer { quantities: Vec::new(), lower_bound: 0, method: Method::OwnBest };
+        Self { limits, answer, spent: 0, cover: Cover::default() }
+    }
+
+    /// The optimum, or the best answer within the limits.
+    pub fn solve(&mut self, problem: &Problem) -> Result<&Answer, NeedsBranching> {
+        if self.solve_at_once(problem) {
+            return Ok(&self.answer);
+        }
+        if problem.joint_rules().ticket_fee != 0 {
+            return Err(NeedsBranching(Rule::TicketFee));
+        }
+        self.solve_without_branching_rules(problem);
+        let quantities = &self.answer.quantities;
+        let mut rows = problem.rows().iter().zip(quantities);
+        if !rows.all(|(row, &lots)| row.allows(lots)) {
+            return Err(NeedsBranching(Rule::MinimumTradeValue));
+        }
+        match problem.broken_joint_rule(quantities) {
+            Some(rule) => Err(NeedsBranching(rule)),
+            None => Ok(&self.answer),
+        }
+    }
+
+    fn solve_at_once(&mut self, problem: &Problem) -> bool {
+        if let Some(rows) = problem.narrow_rows() {
+            let OwnBests { spent, deviation } = narrow::place(rows, &mut self.answer.quantities);
+            (self.spent, self.answer.lower_bound) = (spent.into(), deviation.into());
+            self.answer.method = Method::OwnBest;
+        } else {
+            let ticket_fee = problem.joint_rules().ticket_fee;
+            self.place(problem, |row| own_best(row, ticket_fee));
+        }
+        self.spent <= problem.budget() && problem.broken_joint_rule(&self.answer.quantities).is_none()
+    }
+
+    fn place(&mut self, problem: &Problem, best: impl Fn(&Row) -> i64) {
+        let ticket_fee = problem.joint_rules().ticket_fee;
+        let Answer { quantities, lower_bound: objective, method } = &mut self.answer;
+        (self.spent, *objective, *method) = (0, 0, Method::OwnBest);
+        quantities.clear();
+        quantities.extend(problem.rows().iter().map(|row| {
+            let lots = best(row);
+            let cost = row.trading_cost(lots) + if lots == row.held { 0 } else { ticket_fee };
+            let value = times(lots.into(), row.price);
+            self.spent += value + cost;
+            *objective += (row.target - value).abs() + cost;
+            lots
+        }));
+    }
+
+    /// The optimum were there no joint rules and were every trade large enough.
+    fn solve_without_branching_rules(&mut self, problem: &Problem) {
+        if problem.rows().iter().any(|row| row.fewest > 1) {
+            self.place(problem, nearest);
+        }
+        let overspend = self.spent - problem.budget();
+        if overspend > 0 {
+            self.answer.method = Method::Search;
+            self.answer.lower_bound += self.cover.step_down(
+                problem.rows(),
+                &mut self.answer.quantities,
+                overspend,
+                problem.half_a_cent(),
+                self.limits,
+            );
+        }
     }
 }
 
 /// The optimum, or the best answer within the limits.
 pub fn optimum(problem: &Problem, limits: Limits) -> Result<Answer, NeedsBranching> {
-    if let Some(answer) = optimum_at_once(problem) {
-        return Ok(answer);
-    }
-    if problem.joint_rules().ticket_fee != 0 {
-        return Err(NeedsBranching(Rule::TicketFee));
-    }
-    let answer = without_branching_rules(problem, limits);
-    let mut rows = problem.rows().iter().zip(&answer.quantities);
-    if !rows.all(|(row, &lots)| row.allows(lots)) {
-        return Err(NeedsBranching(Rule::MinimumTradeValue));
-    }
-    match problem.broken_joint_rule(&answer.quantities) {
-        Some(rule) => Err(NeedsBranching(rule)),
-        None => Ok(answer),
-    }
+    let mut solver = Solver::new(limits);
+    solver.solve(problem)?;
+    Ok(solver.answer)
 }
 
 /// The optimum of a problem in which every position may be at its own best.
 ///
 /// It takes about a microsecond, where the other problems may take until the limits.
 pub fn optimum_at_once(problem: &Problem) -> Option<Answer> {
-    if let Some(rows) = problem.narrow_rows() {
-        let mut quantities = Vec::with_capacity(rows.len());
-        let OwnBests { spent, deviation } = narrow::place(rows, &mut quantities);
-        let is_possible =
-            i128::from(spent) <= problem.budget() && problem.broken_joint_rule(&quantities).is_none();
-        return is_possible.then(|| Answer {
-            lower_bound: deviation.into(),
-            quantities,
-            method: Method::OwnBest,
-        });
-    }
-    let ticket_fee = problem.joint_rules().ticket_fee;
-    let quantities: Vec<i64> = problem.rows().iter().map(|row| own_best(row, ticket_fee)).collect();
-    let is_possible =
-        problem.spent(&quantities) <= problem.budget() && problem.broken_joint_rule(&quantities).is_none();
-    is_possible.then(|| Answer {
-        lower_bound: problem.objective(&quantities),
-        quantities,
-        method: Method::OwnBest,
-    })
-}
-
-/// The optimum were there no joint rules and were every trade large enough.
-fn without_branching_rules(problem: &Problem, limits: Limits) -> Answer {
-    let mut quantities: Vec<i64> = problem.rows().iter().map(nearest).collect();
-    let objective = problem.objective(&quantities);
-    let overspend = problem.spent(&quantities) - problem.budget();
-    if overspend <= 0 {
-        return Answer { quantities, lower_bound: objective, method: Method::OwnBest };
-    }
-    let Cover { steps, lower_bound, method } =
-        cover(problem.rows(), &quantities, overspend, problem.half_a_cent(), limits);
-    for (quantity, step) in quantities.iter_mut().zip(steps) {
-        *quantity -= i64::try_from(step).expect("a row steps down to its lowest at most");
-    }
-    Answer { quantities, lower_bound: objective + lower_bound, method }
+    let mut solver = Solver::new(Limits::default());
+    solver.solve_at_once(problem).then_some(solver.answer)
 }
 
 /// The lots of least deviation and cost that are allowed, were there no other position; among equals
@@ -154,11 +184,18 @@ fn own_best(row: &Row, ticket_fee: i128) -> i64 {
 /// Costs are less than prices, so the best is one of the target's two neighbours, or the end of the
 /// range that lies between them and it.
 pub(super) fn nearest(row: &Row) -> i64 {
-    let within = |lots: i128| {
-        let lots = lots.clamp(row.lowest.into(), row.highest.into());
-        i64::try_from(lots).expect("clamped between two i64")
-    };
-    let below = row.target.div_euclid(row.price);
-    let rank = |lots: &i64| (row.deviation(*lots) + row.trading_cost(*lots), lots.abs_diff(row.held), *lots);
-    [within(below), within(below + 1)].into_iter().min_by_key(rank).expect("two candidates")
+    let below = quotient(row.target, row.price);
+    if below < i128::from(row.lowest) {
+        return row.lowest;
+    }
+    if i128::from(row.highest) <= below {
+        return row.highest;
+    }
+    let above = below + 1;
+    let beyond = row.target - times(below, row.price);
+    let is_held_above = below < i128::from(row.held);
+    let (to_above, to_below) = if is_held_above { (0, row.cost) } else { (row.cost, 0) };
+    let (deviation_above, deviation_below) = (row.price - beyond + to_above, beyond + to_below);
+    let is_above = deviation_above < deviation_below || deviation_above == deviation_below && is_held_above;
+    i64::try_from(if is_above { above } else { below }).expect("between")
 }

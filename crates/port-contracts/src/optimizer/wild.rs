@@ -29,7 +29,7 @@ pub fn rebalance(mut dice: Dice) -> Fate {
         }
     };
     // A node here is a hundred times a node of `Limits::default`, for whoever tries millions.
-    let limits = Limits { nodes: 1_000, parts: 512, tie_nodes: 500, table_cells: 100_000 };
+    let limits = Limits { parts: 1_024, tie_nodes: 500 };
     match optimum(&problem, limits) {
         Ok(answer) => {
             let accepted =

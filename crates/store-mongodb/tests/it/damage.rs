@@ -4,6 +4,7 @@ use application::order_generation::ports::{ModelRepository, Page, RebalanceRepos
 use application::repository::Error;
 use bson::{Bson, Document, doc, oid};
 use domain::order_generation::rebalance::Rebalance;
+use mongodb::Database;
 use port_contracts::fixtures::{model, portfolio, rebalance};
 use store_mongodb::MongoStore;
 
@@ -93,9 +94,12 @@ async fn an_unreadable_rebalance_is_corrupt_and_named() {
         doc! { "trading_rules.rule_of_a_later_release": true },
     ];
     for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let database = guard.database().await;
         for damage in &of_the_header {
-            assert_named(&url, &rebalance(1, &["p1"]), "rebalances", damage).await;
-            assert_named(&url, &kept_apart(1, &["p1"]), "rebalances", damage).await;
+            for given in [rebalance(1, &["p1"]), kept_apart(1, &["p1"])] {
+                damaged(&store, &database, &given, "rebalances", damage).await;
+            }
         }
     }
 }
@@ -117,11 +121,13 @@ async fn an_unreadable_portfolio_is_corrupt_and_named() {
         ("positions.0.shaped_by", bson::bson!(["HABIT"])),
     ];
     for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let database = guard.database().await;
         for (field, value) in &of_a_portfolio {
             let damage = doc! { *field: value };
-            assert_named(&url, &kept_apart(1, &["p1"]), "rebalance_portfolios", &damage).await;
+            damaged(&store, &database, &kept_apart(1, &["p1"]), "rebalance_portfolios", &damage).await;
             let damage = doc! { format!("portfolios.0.{field}"): value };
-            assert_named(&url, &rebalance(1, &["p1"]), "rebalances", &damage).await;
+            damaged(&store, &database, &rebalance(1, &["p1"]), "rebalances", &damage).await;
         }
     }
 }
@@ -138,31 +144,51 @@ async fn portfolios_that_are_not_those_recorded_are_corrupt() {
         ("rebalance_portfolios", doc! { "ordinal": "0" }),
     ];
     for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let database = guard.database().await;
         for (collection, damage) in &damages {
-            let (store, guard) = fresh(url.clone()).await;
             let given = kept_apart(1, &["p1", "p2"]);
             store.record(&given).await.unwrap();
-            let documents = guard.database().await.collection::<Document>(collection);
-            documents.update_one(doc! {}, doc! { "$set": damage.clone() }).await.unwrap();
+            damage_one(&database, collection, damage).await;
 
             assert_corrupt(whole(&store, &given).await, "rebalance", None, damage);
+            remove_all(&database).await;
         }
     }
 }
 
-async fn assert_named(url: &str, given: &Rebalance, collection: &str, damage: &Document) {
-    let (store, guard) = fresh(url.to_owned()).await;
+/// Records it, damages one of its documents, asserts that every call names that, and removes all.
+async fn damaged(
+    store: &MongoStore,
+    database: &Database,
+    given: &Rebalance,
+    collection: &str,
+    damage: &Document,
+) {
     store.record(given).await.unwrap();
-    let documents = guard.database().await.collection::<Document>(collection);
-    documents.update_one(doc! {}, doc! { "$set": damage.clone() }).await.unwrap();
-    let id = documents.find_one(doc! {}).await.unwrap().unwrap().get_object_id("_id").unwrap().to_hex();
+    let id = damage_one(database, collection, damage).await;
 
-    assert_corrupt(whole(&store, given).await, "rebalance", Some(&id), damage);
-    let all = RebalanceRepository::list(&store, &[], Page::default()).await;
+    assert_corrupt(whole(store, given).await, "rebalance", Some(&id), damage);
+    let all = RebalanceRepository::list(store, &[], Page::default()).await;
     assert_corrupt(all, "rebalance", Some(&id), damage);
     if collection == "rebalance_portfolios" && !damage.contains_key("portfolio_id") {
         let one = store.find_portfolio(&given.header.id, &portfolio("p1")).await;
         assert_corrupt(one, "rebalance", Some(&id), damage);
+    }
+    remove_all(database).await;
+}
+
+/// The id of the damaged document.
+async fn damage_one(database: &Database, collection: &str, damage: &Document) -> String {
+    let documents = database.collection::<Document>(collection);
+    let change = doc! { "$set": damage.clone() };
+    let before = documents.find_one_and_update(doc! {}, change).await.unwrap().unwrap();
+    before.get_object_id("_id").unwrap().to_hex()
+}
+
+async fn remove_all(database: &Database) {
+    for collection in ["rebalances", "rebalance_portfolios"] {
+        database.collection::<Document>(collection).delete_many(doc! {}).await.unwrap();
     }
 }
 

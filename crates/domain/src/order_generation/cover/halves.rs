@@ -1,175 +1,287 @@
-//! Less harmful choices near a known one, by meeting in the middle.
+//! The least harmful choice by meeting in the middle: two lists of part-choices, each of half of the
+//! classes, and the best pair of a part from either.
 //!
-//! A search is at its worst where all steps are equally harmful for what they free: every bound is
-//! then the same, and only freeing the exact amount will do. But then there are very many choices,
-//! and two lists of some thousand part-choices make up many millions of them.
+//! A part is so many steps more or fewer than in the relaxation. One that frees no more than another and
+//! harms no less is left out, and so is one that is too far from the relaxation to pay. Short lists then
+//! hold all that matters, and the best pair is the best choice. Where steps are equally harmful for what
+//! they free, that leaves out nothing. But then very many choices are as good as the relaxation, and a
+//! thousand parts of a few classes make up a million of them.
 
-use ethnum::I256;
+use std::mem;
 
-use super::{Class, Classes, Found};
+use super::covering::{Covering, Margin};
+use super::number::Number;
 
-/// Looks for choices less harmful than `found` by pairing two lists of up to so many parts, longer ones
-/// each time, around the best so far, until it is within `tolerance` of the least.
-pub(super) fn improve(classes: &Classes, need: i128, mut found: Found, tolerance: i128, parts: u64) -> Found {
-    for parts in [parts / 16, parts / 4, parts] {
-        found = improve_once(classes, need, found, parts);
-        if found.sum.harm - found.lower_bound <= tolerance {
-            break;
-        }
-    }
-    found
+#[derive(Debug, Default)]
+pub(super) struct Halves<N: Number> {
+    windows: Vec<Window<N>>,
+    left: Half<N>,
+    right: Half<N>,
+    bounds: Bounds<N>,
+    /// What the choice comes to from which the parts differ.
+    start: (N, N),
+    /// The codes of the best pair.
+    pair: (u64, u64),
 }
 
-fn improve_once(classes: &Classes, need: i128, found: Found, parts: u64) -> Found {
-    let mut windows = windows(classes, need, &found);
-    let mut taken: Vec<i128> =
-        windows.iter().map(|window| if window.reach() == 1 { window.lowest } else { 0 }).collect();
-    windows.retain(|window| window.reach() != 1);
-    windows.sort_by_key(|window| window.class.abs_diff(classes.split(0, need)));
-    let (mut left, mut right): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
-    for (idx, window) in windows.into_iter().enumerate() {
-        if idx.is_multiple_of(2) { left.push(window) } else { right.push(window) }
-    }
-    widen(&mut left, parts.into());
-    widen(&mut right, parts.into());
-
-    let is_exhaustive = left.iter().chain(&right).all(|window| window.width == window.reach());
-    let need = need - classes.sum(&taken).freed;
-    if let Some((a, b)) = cheapest_pair(list(classes, &left), list(classes, &right), need) {
-        enter(a.code, &left, &mut taken);
-        enter(b.code, &right, &mut taken);
-        let sum = classes.sum(&taken);
-        if sum.harm < found.sum.harm {
-            let lower_bound = if is_exhaustive { sum.harm } else { found.lower_bound };
-            return Found { sum, taken, lower_bound };
-        }
-    }
-    let lower_bound = if is_exhaustive { found.sum.harm } else { found.lower_bound };
-    Found { lower_bound, ..found }
-}
-
-/// The steps of one class that are tried.
-struct Window {
+/// The numbers of steps of one class that are tried.
+#[derive(Debug, Clone, Copy)]
+struct Window<N: Number> {
     class: usize,
-    centre: i128,
-    /// No less harmful choice has fewer steps.
-    lowest: i128,
-    /// No less harmful choice has more steps.
-    highest: i128,
-    width: i128,
+    size: N,
+    harm: N,
+    excess: N::Wide,
+    start: N,
+    /// Whether fewer steps than at the start are tried, and not more.
+    is_falling: bool,
+    /// How many numbers of steps may pay.
+    reach: u32,
+    /// How many are tried.
+    width: u32,
 }
 
-impl Window {
-    const fn reach(&self) -> i128 {
-        self.highest - self.lowest + 1
-    }
-
-    fn first(&self) -> i128 {
-        (self.centre - self.width / 2).clamp(self.lowest, self.highest + 1 - self.width)
-    }
+/// Parts that differ from the start in some of the classes, the one that frees the most first; what they
+/// add to the harm falls as well.
+#[derive(Debug, Default)]
+struct Half<N: Number> {
+    parts: Vec<Part<N>>,
+    merged: Vec<Part<N>>,
+    windows: Vec<Window<N>>,
+    /// The place value of the next window in the codes.
+    unit: u64,
 }
 
-/// For each class its steps in `found`, and how many can pay: each step away from those of the
-/// relaxation adds so much to the harm, and only so much of it would still be an improvement.
-fn windows(classes: &Classes, need: i128, found: &Found) -> Vec<Window> {
-    let split = classes.split(0, need);
-    let whole = classes.before[split];
-    let run = &classes.ranked[split].run;
-    let rest = need - whole.freed;
-    // Harm counts `run.size` times, so that the relaxation's is a whole number.
-    let product = |a: i128, b: i128| I256::from(a) * I256::from(b);
-    let spare = product(found.sum.harm - 1 - whole.harm, run.size) - product(rest, run.harm);
+/// Other steps than at the start in some classes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Part<N> {
+    /// More than at the start; may be below zero, as may the harm.
+    freed: N,
+    harm: N,
+    /// How many steps each window differs by, as its digit.
+    code: u64,
+}
 
-    let window = |(idx, class): (usize, &Class)| {
-        let excess = (product(class.run.harm, run.size) - product(run.harm, class.run.size)).abs();
-        let reach = if excess == I256::ZERO { I256::MAX } else { spare / excess };
-        let reach = i128::try_from(reach).map_or(class.count, |reach| reach.min(class.count));
-        let relaxed = if idx < split { class.count } else { 0 };
-        Window {
-            class: idx,
-            centre: found.taken[idx],
-            lowest: (relaxed - reach).max(0),
-            highest: (relaxed + reach).min(class.count),
-            width: 1,
+/// What parts must keep to if they are to pay.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds<N: Number> {
+    margin: Margin<N>,
+    /// Of a choice.
+    most_harm: N,
+    /// Of what a part adds to the harm.
+    most_added: N,
+    most_parts: usize,
+}
+
+impl<N: Number> Halves<N> {
+    /// Prepares to list parts of choices that do `most_harm`. Tells how many choices there are of steps
+    /// equally harmful for what they free as the last of the relaxation.
+    pub(super) fn open(&mut self, covering: &Covering<N>, most_harm: N) -> usize {
+        let margin = covering.margin(most_harm);
+        self.bounds = Bounds { margin, most_harm, ..Bounds::default() };
+        self.windows.clear();
+        self.windows.extend(covering.classes.iter().enumerate().map(|(idx, class)| {
+            let is_falling = idx < covering.split;
+            let reach = class.count.try_into().unwrap_or(u32::MAX - 1) + 1;
+            Window {
+                class: idx,
+                size: class.size,
+                harm: class.harm,
+                excess: margin.excess(class.size, class.harm),
+                start: if is_falling { class.count } else { N::ZERO },
+                is_falling,
+                reach,
+                width: reach,
+            }
+        }));
+        self.windows.sort_unstable_by_key(|window| (window.excess, window.size, window.class));
+        let level = self.windows.iter().take_while(|window| window.is_level());
+        level.fold(1, |choices, window| choices.saturating_mul(window.reach as usize))
+    }
+
+    /// Lists every part that may pay; whether no more than so many do.
+    pub(super) fn list_all(&mut self, most_parts: usize) -> bool {
+        self.clear(most_parts);
+        let Self { windows, left, right, bounds, .. } = self;
+        windows.iter().all(|window| Half::shorter(left, right).extend(*window, bounds))
+    }
+
+    /// Lists about so many parts, of those classes that are most like the last of the relaxation.
+    pub(super) fn list_some(&mut self, need: N, most_parts: usize) {
+        self.widen(most_parts.saturating_pow(2));
+        self.centre(need);
+        self.clear(2 * most_parts);
+        for window in &self.windows {
+            Half::shorter(&mut self.left, &mut self.right).extend(*window, &self.bounds);
         }
-    };
-    classes.ranked.iter().enumerate().map(window).collect()
-}
+    }
 
-/// Triples one window after the other, again and again, up to so many parts.
-fn widen(windows: &mut [Window], most: i128) {
-    let mut n_parts = 1;
-    loop {
-        let before = n_parts;
-        for window in &mut *windows {
-            let width = (3 * window.width).min(window.reach());
-            let wider = n_parts / window.width * width;
-            if wider <= most {
-                n_parts = wider;
-                window.width = width;
+    /// Doubles one window after the other, again and again, up to so many choices.
+    fn widen(&mut self, most_choices: usize) {
+        self.windows.iter_mut().for_each(|window| window.width = 1);
+        let (mut before, mut choices) = (0, 1_usize);
+        while before < choices {
+            before = choices;
+            for window in &mut self.windows {
+                let width = window.width.saturating_mul(2).min(window.reach);
+                let more = (choices / window.width as usize).saturating_mul(width as usize);
+                if more <= most_choices {
+                    (window.width, choices) = (width, more);
+                }
             }
         }
-        if n_parts == before {
-            return;
+    }
+
+    /// Steps that are equally harmful for what they free can be exchanged: takes those that are not tried
+    /// so that the middle of what is tried frees `need`.
+    fn centre(&mut self, need: N) {
+        let mut left = need;
+        for window in &mut self.windows {
+            if window.is_level() {
+                (window.start, window.is_falling) = (N::ZERO, false);
+            }
+            let half = window.size * N::from(window.width - 1) / N::from(2);
+            left -= window.size * window.start + if window.is_falling { -half } else { half };
+        }
+        for is_tried in [false, true] {
+            for window in self.windows.iter_mut().rev() {
+                if window.is_level() && is_tried == (1 < window.width) && N::ZERO < left {
+                    window.start = (left / window.size).min(N::from(window.reach - window.width));
+                    left -= window.size * window.start;
+                }
+            }
+        }
+    }
+
+    fn clear(&mut self, most_parts: usize) {
+        for half in [&mut self.left, &mut self.right] {
+            half.clear(most_parts, self.windows.len());
+        }
+        self.start = (N::ZERO, N::ZERO);
+        let mut removable = N::ZERO;
+        for window in &self.windows {
+            let harm = window.harm * window.start;
+            self.start.0 += window.size * window.start;
+            self.start.1 += harm;
+            if window.is_falling {
+                removable += harm;
+            }
+        }
+        self.bounds.most_added = self.bounds.most_harm - self.start.1 + removable;
+        self.bounds.most_parts = most_parts;
+    }
+
+    /// The harm of the best pair that frees `need`, if it does not exceed the bound; `least` will do.
+    pub(super) fn pair(&mut self, need: N, least: N) -> Option<N> {
+        let (need, start) = (need - self.start.0, self.start.1);
+        let mut best: Option<N> = None;
+        let mut others = self.right.parts.iter().rev().peekable();
+        for part in &self.left.parts {
+            while others.next_if(|other| other.freed + part.freed < need).is_some() {}
+            let Some(other) = others.peek() else { break };
+            let harm = start + other.harm + part.harm;
+            if harm <= self.bounds.most_harm && best.is_none_or(|best| harm < best) {
+                best = Some(harm);
+                self.pair = (part.code, other.code);
+                if harm <= least {
+                    break;
+                }
+            }
+        }
+        best
+    }
+
+    /// Tells each class and its steps in the best pair.
+    pub(super) fn steps(&self, mut tell: impl FnMut(usize, N)) {
+        for (half, mut code) in [(&self.left, self.pair.0), (&self.right, self.pair.1)] {
+            for window in &half.windows {
+                let width = u64::from(window.width);
+                let digit = N::from(u32::try_from(code % width).unwrap_or(0));
+                tell(window.class, window.start + if window.is_falling { -digit } else { digit });
+                code /= width;
+            }
         }
     }
 }
 
-/// A choice of steps for half of the classes.
-#[derive(Clone, Copy)]
-struct Part {
-    freed: i128,
-    harm: i128,
-    /// Tells the steps.
-    code: i128,
+impl<N: Number> Window<N> {
+    fn is_level(&self) -> bool {
+        self.excess == N::Wide::default()
+    }
 }
 
-/// Every choice of steps in the windows, by what it frees.
-fn list(classes: &Classes, windows: &[Window]) -> Vec<Part> {
-    let mut parts = vec![Part { freed: 0, harm: 0, code: 0 }];
-    let mut unit = 1;
-    for window in windows {
-        let run = &classes.ranked[window.class].run;
-        let longer = |nth: i128| {
-            let steps = window.first() + nth;
-            parts.iter().map(move |part| Part {
-                freed: part.freed + steps * run.size,
-                harm: part.harm + steps * run.harm,
-                code: part.code + nth * unit,
-            })
+impl<N: Number> Half<N> {
+    fn shorter<'a>(left: &'a mut Self, right: &'a mut Self) -> &'a mut Self {
+        if left.parts.len() <= right.parts.len() { left } else { right }
+    }
+
+    fn clear(&mut self, most_parts: usize, n_windows: usize) {
+        self.parts.clear();
+        self.parts.reserve(2 * most_parts);
+        self.parts.push(Part::default());
+        self.merged.clear();
+        self.merged.reserve(2 * most_parts);
+        self.windows.clear();
+        self.windows.reserve(n_windows);
+        self.unit = 1;
+    }
+
+    /// One class more; whether there was room for its whole window.
+    fn extend(&mut self, mut window: Window<N>, bounds: &Bounds<N>) -> bool {
+        let (wanted, unit) = (window.width, self.unit);
+        let next_unit = unit.checked_mul(u64::from(wanted));
+        window.width = 1;
+        while window.width < wanted && next_unit.is_some() {
+            // Twice as many, or less: what is then there twice is left out.
+            let more = window.width.min(wanted - window.width);
+            let (freed, harm) = (window.size * N::from(more), window.harm * N::from(more));
+            let (freed, harm) = if window.is_falling { (-freed, -harm) } else { (freed, harm) };
+            if !self.merge(Part { freed, harm, code: unit * u64::from(more) }, bounds) {
+                break;
+            }
+            mem::swap(&mut self.parts, &mut self.merged);
+            window.width += more;
+        }
+        self.unit = unit * u64::from(window.width);
+        self.windows.push(window);
+        window.width == wanted
+    }
+
+    /// The parts as they are and with `change`, if there are no more than so many.
+    fn merge(&mut self, change: Part<N>, bounds: &Bounds<N>) -> bool {
+        let Self { parts, merged, .. } = self;
+        let none = Part::default();
+        let (more, less) = if change.freed < N::ZERO { (none, change) } else { (change, none) };
+        let with = |part: &Part<N>, change: Part<N>| Part {
+            freed: part.freed + change.freed,
+            harm: part.harm + change.harm,
+            code: part.code + change.code,
         };
-        parts = (0..window.width).flat_map(longer).collect();
-        parts.sort_by_key(|part| part.freed);
-        unit *= window.width;
-    }
-    parts
-}
-
-/// Enters the steps of a part among those of all classes.
-fn enter(mut code: i128, windows: &[Window], taken: &mut [i128]) {
-    for window in windows {
-        taken[window.class] = window.first() + code % window.width;
-        code /= window.width;
-    }
-}
-
-/// The least harmful pair that frees `need`.
-fn cheapest_pair(left: Vec<Part>, right: Vec<Part>, need: i128) -> Option<(Part, Part)> {
-    let mut suited = left.into_iter().rev().peekable();
-    let mut partner: Option<Part> = None;
-    let mut cheapest: Option<(i128, Part, Part)> = None;
-    for part in right {
-        while let Some(other) = suited.next_if(|other| need <= other.freed + part.freed) {
-            if partner.is_none_or(|partner| other.harm < partner.harm) {
-                partner = Some(other);
+        merged.clear();
+        let mut least = bounds.most_added + N::ONE;
+        let mut keep = |part: Part<N>| {
+            if part.harm < least {
+                least = part.harm;
+                if bounds.margin.contains(part.freed, part.harm) {
+                    merged.push(part);
+                }
             }
-        }
-        if let Some(partner) = partner {
-            let harm = partner.harm + part.harm;
-            if cheapest.is_none_or(|(least, ..)| harm < least) {
-                cheapest = Some((harm, partner, part));
+        };
+        let mut others = parts.iter().map(|part| with(part, less));
+        let mut next = others.next();
+        for part in &*parts {
+            let part = with(part, more);
+            while let Some(other) = next
+                && part.freed < other.freed
+            {
+                keep(other);
+                next = others.next();
             }
+            keep(part);
         }
+        while let Some(other) = next {
+            keep(other);
+            next = others.next();
+        }
+        merged.len() <= bounds.most_parts
     }
-    cheapest.map(|(_, a, b)| (a, b))
 }

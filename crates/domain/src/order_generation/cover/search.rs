@@ -1,128 +1,82 @@
-//! Branch and bound over the classes in order of harm per unit freed, bounded by the linear relaxation.
+//! Branch and bound over the classes, the best first, bounded by the relaxation.
 
-use std::cmp::Reverse;
+use super::covering::{Covering, Sum};
+use super::number::Number;
 
-use super::{Choice, Classes, Found, Sum};
+/// What is looked for.
+pub(super) trait Goal<N> {
+    /// What a choice may come to that is still of interest: no more harm, and with as much no more trades.
+    fn most(&self) -> Sum<N>;
 
-/// The choice of least harm, or the best within so many nodes.
-pub(super) fn least_harm(classes: &Classes, need: i128, nodes: u64) -> Found {
-    let relaxed = classes.relaxation(0, need).map_or(0, |relaxed| relaxed.harm);
-    let taken = classes.greedy(need);
-    let found = Found { sum: classes.sum(&taken), taken, lower_bound: relaxed };
-
-    let mut search =
-        Search { classes, goal: LeastHarm(found), taken: classes.none(), nodes_left: nodes.max(1) };
-    search.descend(0, need, Sum::ZERO);
-    let LeastHarm(found) = search.goal;
-    let lower_bound = if search.nodes_left == 0 { relaxed } else { found.sum.harm };
-    Found { lower_bound, ..found }
+    /// Looks at steps of each class that free enough, and what they come to.
+    fn meet(&mut self, taken: &[N], sum: Sum<N>);
 }
 
-/// The preferred among the choices no more harmful than `least`, or the best within so many nodes.
-pub(super) fn preferred(classes: &Classes, need: i128, least: Choice, nodes: u64) -> Choice {
-    let goal = Preferred(least);
-    let mut search = Search { classes, goal, taken: classes.none(), nodes_left: nodes.max(1) };
-    search.descend(0, need, Sum::ZERO);
-    let Preferred(choice) = search.goal;
-    choice
+/// Shows the goal every choice of interest, or those that so many nodes lead to; whether it was every one.
+/// All steps of the covering must free enough.
+pub(super) fn search<N: Number>(
+    covering: &Covering<N>,
+    goal: &mut impl Goal<N>,
+    taken: &mut Vec<N>,
+    nodes: usize,
+) -> bool {
+    taken.clear();
+    taken.resize(covering.classes.len(), N::ZERO);
+    let mut search = Search { covering, goal, taken, nodes_left: nodes };
+    search.descend(0, covering.split, covering.need, Sum::default());
+    0 < search.nodes_left
 }
 
-/// What is looked for, and the best found so far.
-trait Goal {
-    /// Whether freeing `need` more with the classes from `from` on may still be better.
-    fn is_promising(&self, classes: &Classes, from: usize, need: i128, so_far: Sum) -> bool;
-    fn keep_if_better(&mut self, classes: &Classes, taken: &[i128], sum: Sum);
-}
-
-struct LeastHarm(Found);
-
-impl Goal for LeastHarm {
-    fn is_promising(&self, classes: &Classes, from: usize, need: i128, so_far: Sum) -> bool {
-        let relaxed = classes.relaxation(from, need);
-        relaxed.is_some_and(|relaxed| so_far.harm + relaxed.harm < self.0.sum.harm)
-    }
-
-    fn keep_if_better(&mut self, _: &Classes, taken: &[i128], sum: Sum) {
-        if sum.harm < self.0.sum.harm {
-            self.0.sum = sum;
-            self.0.taken = taken.to_vec();
-        }
-    }
-}
-
-/// Starts from a choice of least harm.
-struct Preferred(Choice);
-
-impl Goal for Preferred {
-    fn is_promising(&self, classes: &Classes, from: usize, need: i128, so_far: Sum) -> bool {
-        let Some(relaxed) = classes.relaxation(from, need) else {
-            return false;
-        };
-        let least = self.0.sum;
-        match relaxed.trades {
-            Some(trades) if so_far.harm + relaxed.harm == least.harm => {
-                so_far.trades + trades <= least.trades
-            }
-            Some(_) | None => so_far.harm + relaxed.harm <= least.harm,
-        }
-    }
-
-    fn keep_if_better(&mut self, classes: &Classes, taken: &[i128], sum: Sum) {
-        let rank = |sum: Sum| (sum.harm, sum.trades, Reverse(sum.freed));
-        if rank(sum) <= rank(self.0.sum) {
-            let steps = classes.steps(taken);
-            if rank(sum) < rank(self.0.sum) || steps < self.0.steps {
-                self.0 = Choice { sum, steps };
-            }
-        }
-    }
-}
-
-struct Search<'a, G> {
-    classes: &'a Classes,
-    goal: G,
+struct Search<'a, N, G> {
+    covering: &'a Covering<N>,
+    goal: &'a mut G,
     /// Steps of each class on the way to the current node.
-    taken: Vec<i128>,
+    taken: &'a mut [N],
     /// At zero the search gives up.
-    nodes_left: u64,
+    nodes_left: usize,
 }
 
-impl<G: Goal> Search<'_, G> {
+impl<N: Number, G: Goal<N>> Search<'_, N, G> {
     /// Tries every class from `from` on as the next one to step down in.
-    fn descend(&mut self, from: usize, need: i128, so_far: Sum) {
-        if need <= 0 {
-            self.goal.keep_if_better(self.classes, &self.taken, so_far);
-            return;
-        }
+    fn descend(&mut self, from: usize, mut split: usize, need: N, so_far: Sum<N>) {
         for idx in from..self.taken.len() {
-            // Classes only get worse, so neither would a later one be promising.
-            if !self.goal.is_promising(self.classes, idx, need, so_far) {
-                return;
-            }
-            self.try_class(idx, need, so_far);
-            if self.nodes_left == 0 {
+            self.try_class(idx, split, need, so_far);
+            // Classes only get worse: if the next one is not promising, none is.
+            if self.nodes_left == 0 || !self.is_promising(idx + 1, &mut split, need, so_far) {
                 return;
             }
         }
     }
 
-    fn try_class(&mut self, idx: usize, need: i128, so_far: Sum) {
-        let class = &self.classes.ranked[idx];
-        for count in (1..=class.at_most(need)).rev() {
+    fn try_class(&mut self, idx: usize, split: usize, need: N, so_far: Sum<N>) {
+        let class = &self.covering.classes[idx];
+        let mut count = class.at_most(need);
+        while N::ZERO < count && 0 < self.nodes_left {
             self.nodes_left -= 1;
-            let so_far = so_far.plus(&class.run, count);
-            let need = need - class.run.size * count;
-            // Fewer steps here mean more of worse ones.
-            let is_promising = need <= 0 || self.goal.is_promising(self.classes, idx + 1, need, so_far);
-            if self.nodes_left == 0 || !is_promising {
-                break;
-            }
             self.taken[idx] = count;
-            self.descend(idx + 1, need, so_far);
-            if self.nodes_left == 0 {
-                break;
+            let so_far = so_far.plus(class, count);
+            let need = need - class.size * count;
+            if need <= N::ZERO {
+                self.goal.meet(self.taken, so_far);
+            } else {
+                let mut split = split;
+                // Fewer steps here mean more of worse ones.
+                if !self.is_promising(idx + 1, &mut split, need, so_far) {
+                    break;
+                }
+                self.descend(idx + 1, split, need, so_far);
             }
+            count -= N::ONE;
         }
-        self.taken[idx] = 0;
+        self.taken[idx] = N::ZERO;
+    }
+
+    /// Whether freeing `need` more with the classes from `from` on may still be of interest; moves
+    /// the split on to where it is for them.
+    fn is_promising(&self, from: usize, split: &mut usize, need: N, so_far: Sum<N>) -> bool {
+        *split = self.covering.split_of(from, from.max(*split), need);
+        let most = self.goal.most();
+        let left = Sum { freed: N::ZERO, harm: most.harm - so_far.harm, trades: most.trades - so_far.trades };
+        *split < self.taken.len() && self.covering.compare_relaxed(from, *split, need, &left).is_le()
     }
 }

@@ -1,0 +1,146 @@
+//! Ten thousand portfolios of a hundred positions, beside what reading and writing their words takes.
+
+use std::hint::black_box;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, Table};
+use domain::order_generation::holdings::Holdings;
+use domain::order_generation::optimum::{Limits, Method, Solver};
+use domain::order_generation::priced_model::PricedModel;
+use domain::order_generation::problem::Problem;
+use port_contracts::optimizer::classes::Class;
+use rust_decimal::Decimal;
+
+use super::Given;
+use crate::say;
+
+const PORTFOLIOS: usize = 10_000;
+const DISTINCT: usize = 500;
+const SIZE: usize = 100;
+const ROUNDS: usize = 25;
+
+pub(super) fn run() {
+    say("10,000 portfolios of 100 positions that follow one model, 500 of them distinct; the best of 25\n");
+    say("rounds. Stated: the problems are in integers already. Floor: four words read and one written for\n");
+    say("each position.\n\n");
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
+    table.set_header(["", "threads", "portfolios/s", "ns each", "x floor"]);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let slack = Model::new(Class::Easy, false);
+    let binding = Model::new(Class::Tight, true);
+    for threads in [1, 2] {
+        let floor = floor(threads);
+        let mut add = |name: &str, took: Duration| {
+            let each = took.as_secs_f64() / 10_000.0;
+            table.add_row([
+                name.to_owned(),
+                threads.to_string(),
+                format!("{:.0}", 1.0 / each),
+                format!("{:.0}", each * 1e9),
+                format!("{:.1}", took.as_secs_f64() / floor.as_secs_f64()),
+            ]);
+        };
+        for (name, model) in [("slack", &slack), ("binding", &binding)] {
+            add(&format!("{name}, from decimals"), model.decimals_to_answers(threads));
+            add(&format!("{name}, stated"), model.problems_to_answers(threads));
+        }
+        add("floor", floor);
+    }
+    say(&format!("{table}\n"));
+}
+
+/// One model, and portfolios that follow it.
+struct Model {
+    given: Given,
+    portfolios: Vec<Holdings>,
+}
+
+impl Model {
+    /// With portfolios whose cash all binds, or in none.
+    fn new(class: Class, binds: bool) -> Self {
+        let given = Given::new(class.portfolio(SIZE, 1));
+        let priced = priced(&given);
+        let mut solver = Solver::new(Limits::default());
+        let portfolios = (0_i64..).map(|number| {
+            // The holdings of one portfolio, with more or less cash.
+            let cash = given.portfolio.cash + Decimal::new(number * 98_765, 2);
+            let held = given.portfolio.lines.iter().map(|line| (line.security, line.held));
+            Holdings::new(cash, held).expect("each security has one line")
+        });
+        let mut is_wanted = |holdings: &Holdings| {
+            let problem = priced.problem(holdings).expect("bands wide enough");
+            solver.solve(&problem).is_ok_and(|answer| (answer.method != Method::OwnBest) == binds)
+        };
+        let portfolios = portfolios.filter(|holdings| is_wanted(holdings)).take(DISTINCT).collect();
+        Self { given, portfolios }
+    }
+
+    fn decimals_to_answers(&self, threads: usize) -> Duration {
+        let priced = priced(&self.given);
+        best_time(threads, || {
+            let mut solver = Solver::new(Limits::default());
+            let priced = &priced;
+            move |number: usize| {
+                if let Ok(problem) = priced.problem(&self.portfolios[number % DISTINCT]) {
+                    black_box(solver.solve(&problem)).ok();
+                }
+            }
+        })
+    }
+
+    fn problems_to_answers(&self, threads: usize) -> Duration {
+        let priced = priced(&self.given);
+        let problems: Vec<Problem> =
+            self.portfolios.iter().filter_map(|holdings| priced.problem(holdings).ok()).collect();
+        best_time(threads, || {
+            let mut solver = Solver::new(Limits::default());
+            let problems = &problems;
+            move |number: usize| {
+                black_box(solver.solve(&problems[number % DISTINCT])).ok();
+            }
+        })
+    }
+}
+
+fn priced(given: &Given) -> PricedModel<'_> {
+    let Given { portfolio, positions, snapshot, .. } = given;
+    PricedModel::new(positions, snapshot, &portfolio.rules, portfolio.policy).expect("all have prices")
+}
+
+fn floor(threads: usize) -> Duration {
+    let words: Vec<[i64; 4]> = (0..DISTINCT * SIZE).map(|_| [1, 2, 3, 4]).collect();
+    best_time(threads, || {
+        let mut quantities = vec![0_i64; SIZE];
+        let words = &words;
+        move |number: usize| {
+            let of_portfolio = &words[number % DISTINCT * SIZE..][..SIZE];
+            for (quantity, [price, target, low, high]) in quantities.iter_mut().zip(of_portfolio) {
+                *quantity = price ^ target ^ low ^ high;
+            }
+            black_box(&mut quantities);
+        }
+    })
+}
+
+/// The time of the quickest of some rounds, the portfolios shared among the threads.
+fn best_time<W: FnMut(usize)>(threads: usize, worker: impl Fn() -> W + Sync) -> Duration {
+    let share = PORTFOLIOS / threads;
+    let round = || {
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for nth in 0..threads {
+                let worker = &worker;
+                scope.spawn(move || {
+                    let mut work = worker();
+                    (nth * share..(nth + 1) * share).for_each(&mut work);
+                });
+            }
+        });
+        begun.elapsed()
+    };
+    (0..ROUNDS).map(|_| round()).min().unwrap_or_default()
+}
