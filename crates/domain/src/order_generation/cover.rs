@@ -33,8 +33,9 @@ use self::ties::Ties;
 use super::optimum::Limits;
 use super::problem::Row;
 
-/// Of the first round, in nodes and parts; each next one does so many times as much.
+/// Nodes and parts of the first round.
 const FIRST_WORK: usize = 256;
+/// Each next round does so many times as much.
 const GROWTH: usize = 4;
 
 /// Finds the steps down; keeps its room from one problem to the next.
@@ -190,8 +191,9 @@ impl<N: Number> Knapsack<N> {
             let gap: i128 = (self.found.harm - lower_bound).into();
             let most_harm = self.found.harm - N::ONE - self.core.harm;
             let level_choices = self.halves.open(&self.core.covering, most_harm);
-            let is_worthwhile = level_choices <= work.pow(2) || most_work < GROWTH * work;
-            if is_worthwhile && self.halves.list_all(work) {
+            // Hardly any lists are long enough for all of so many, but at last that is tried as well.
+            let may_be_few = level_choices <= work.pow(2) || most_work < GROWTH * work;
+            if may_be_few && self.halves.list_all(work) {
                 self.pair(lower_bound);
                 return self.found.harm;
             }

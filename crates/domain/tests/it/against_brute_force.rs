@@ -1,4 +1,4 @@
-//! The solver against trying everything.
+//! The solver against trying everything, on each of its paths.
 
 use domain::order_generation::optimum::{Answer, Limits, Method, optimum};
 use domain::order_generation::problem::{Line, Problem, Refusal};
@@ -15,6 +15,7 @@ const NO_ROOM: Limits = Limits { parts: 0, tie_nodes: 0 };
 #[derive(Debug)]
 struct Solved {
     seed: u64,
+    portfolio: Portfolio,
     problem: Problem,
     best: Best,
 }
@@ -46,7 +47,7 @@ fn what_is_refused_has_no_solution() {
 }
 
 #[test]
-fn what_is_answered_is_the_preferred_optimum() {
+fn every_path_finds_the_preferred_optimum() {
     let (mut at_once, mut searched) = (0, 0);
     for solved in solved() {
         let answer = solved.optimum(Limits::default());
@@ -54,42 +55,32 @@ fn what_is_answered_is_the_preferred_optimum() {
         match answer.method {
             Method::OwnBest => at_once += 1,
             Method::Search => searched += 1,
-            Method::Table | Method::Cbc => panic!("seed {} is too small for that", solved.seed),
+            Method::Table | Method::Cbc => panic!("seed {}", solved.seed),
         }
     }
-    assert!(10_000 < at_once && 10_000 < searched, "{at_once} {searched}");
+    assert!(2_500 < at_once && 2_500 < searched, "{at_once} {searched}");
 }
 
-/// What 64 bits cannot hold is reckoned with otherwise, to the same end.
 #[test]
-fn the_same_in_a_currency_of_tiny_units_has_the_same_optimum() {
-    const TINY: Decimal = dec!(10000000000000);
-
+fn amounts_that_no_64_bits_hold_have_the_same_optimum() {
     let mut searched = 0;
-    for (seed, portfolio) in small_portfolios() {
-        let Some(solved) = Solved::new(seed, &portfolio) else { continue };
-        let in_tiny_units = |line: &Line| {
-            let price = line.price.get().checked_mul(TINY).and_then(|price| price.try_into().ok())?;
-            Some(Line { price, ..line.clone() })
-        };
-        let lines: Option<Vec<Line>> = portfolio.lines.iter().map(in_tiny_units).collect();
-        let (Some(lines), Some(cash)) = (lines, portfolio.cash.checked_mul(TINY)) else { continue };
-        let Ok(problem) = (Portfolio { cash, lines, ..portfolio }).problem() else { continue };
-
-        let answer = optimum(&problem, Limits::default()).unwrap();
-
+    for solved in solved() {
+        let Some(wide) = solved.in_wide_amounts() else { continue };
+        let answer = optimum(&wide, Limits::default()).unwrap();
         assert_eq!(answer.quantities, solved.best.quantities, "{solved:#?} {answer:?}");
-        assert_eq!(answer.lower_bound, problem.objective(&answer.quantities), "{solved:#?} {answer:?}");
+        assert_eq!(answer.lower_bound, wide.objective(&answer.quantities), "{solved:#?} {answer:?}");
         searched += u64::from(answer.method == Method::Search);
     }
-    assert!(5_000 < searched, "{searched}");
+    assert!(2_500 < searched, "{searched}");
 }
 
 #[test]
-fn ties_between_unlike_steps_are_settled() {
+fn ties_between_unlike_steps_are_settled_on_every_path() {
     for solved in (0..4_000).filter_map(|seed| Solved::new(seed, &tied(seed))) {
         let answer = solved.optimum(Limits::default());
         assert!(solved.is_best(&answer), "{solved:#?} {answer:?}");
+        let answer = optimum(&solved.in_wide_amounts().unwrap(), Limits::default()).unwrap();
+        assert_eq!(answer.quantities, solved.best.quantities, "{solved:#?} {answer:?}");
     }
 }
 
@@ -133,18 +124,38 @@ fn without_room_to_search_the_answer_is_sound_and_its_bound_holds() {
 impl Solved {
     fn new(seed: u64, portfolio: &Portfolio) -> Option<Self> {
         let problem = portfolio.problem().ok()?;
-        let choices = Choices::new(portfolio)?;
-        Some(Self { seed, problem, best: choices.best()? })
+        let portfolio = portfolio.clone();
+        let choices = Choices::new(&portfolio)?;
+        Some(Self { seed, best: choices.best()?, portfolio, problem })
     }
 
     /// Checks that no answer within the limits, good or not, is unsound or has too high a bound.
     fn optimum(&self, limits: Limits) -> Answer {
-        let Self { seed, problem, best } = self;
+        let Self { seed, problem, best, .. } = self;
         let answer = optimum(problem, limits).unwrap();
         let accepted = problem.accept(&answer, "portfolio".parse().unwrap());
         let optimality = accepted.unwrap_or_else(|unsound| panic!("seed {seed}: {unsound}")).optimality;
         assert!(optimality.lower_bound <= best.objective, "{self:#?} {answer:?}");
         answer
+    }
+
+    /// The same in a currency of which a share of any security costs more units than 64 bits hold; `None`
+    /// where the largest amounts leave no room for that.
+    fn in_wide_amounts(&self) -> Option<Problem> {
+        const MARKET_VALUE: u32 = 22;
+
+        let digits = (self.problem.market_value().trunc().mantissa().unsigned_abs() + 1).ilog10();
+        let wide = |amount: Decimal| {
+            let amount = amount.normalize();
+            let more = MARKET_VALUE - digits - amount.scale();
+            Decimal::from_i128_with_scale(amount.mantissa() * 10_i128.pow(more), 0)
+        };
+        let wide_line =
+            |line: &Line| Line { price: wide(line.price.get()).try_into().unwrap(), ..line.clone() };
+        let lines = self.portfolio.lines.iter().map(wide_line).collect();
+        let cash = wide(self.portfolio.cash);
+        let problem = Portfolio { lines, cash, ..self.portfolio.clone() }.problem().ok()?;
+        problem.rows().iter().all(|row| i128::from(i64::MAX) < row.price).then_some(problem)
     }
 
     fn is_best(&self, answer: &Answer) -> bool {

@@ -28,7 +28,6 @@ pub fn rebalance(mut dice: Dice) -> Fate {
             return Fate::Refused;
         }
     };
-    // A node here is a hundred times a node of `Limits::default`, for whoever tries millions.
     let limits = Limits { parts: 1_024, tie_nodes: 500 };
     match optimum(&problem, limits) {
         Ok(answer) => {

@@ -1,5 +1,5 @@
-//! The least harmful choice by meeting in the middle: two lists of part-choices, each of half of the
-//! classes, and the best pair of a part from either.
+//! Less harmful choices by meeting in the middle: two lists of part-choices, each of half of the classes,
+//! and the best pair of a part from either.
 //!
 //! A part is so many steps more or fewer than in the relaxation. One that frees no more than another and
 //! harms no less is left out, and so is one that is too far from the relaxation to pay. Short lists then
@@ -12,14 +12,16 @@ use std::mem;
 use super::covering::{Covering, Margin};
 use super::number::Number;
 
+/// Room for the lists.
 #[derive(Debug, Default)]
 pub(super) struct Halves<N: Number> {
+    /// Those most like the class at the split first, and of them the smallest steps.
     windows: Vec<Window<N>>,
+    /// What the steps at the start of all windows come to.
+    start: Part<N>,
+    bounds: Bounds<N>,
     left: Half<N>,
     right: Half<N>,
-    bounds: Bounds<N>,
-    /// What the choice comes to from which the parts differ.
-    start: (N, N),
     /// The codes of the best pair.
     pair: (u64, u64),
 }
@@ -40,8 +42,18 @@ struct Window<N: Number> {
     width: u32,
 }
 
-/// Parts that differ from the start in some of the classes, the one that frees the most first; what they
-/// add to the harm falls as well.
+/// What parts must keep to if they are to pay.
+#[derive(Debug, Clone, Copy, Default)]
+struct Bounds<N: Number> {
+    margin: Margin<N>,
+    /// Of a choice.
+    most_harm: N,
+    /// What a part may add to the harm.
+    most_added: N,
+    most_parts: usize,
+}
+
+/// Choices of steps in some of the classes, from the one that frees and harms the most to the least.
 #[derive(Debug, Default)]
 struct Half<N: Number> {
     parts: Vec<Part<N>>,
@@ -57,31 +69,20 @@ struct Part<N> {
     /// More than at the start; may be below zero, as may the harm.
     freed: N,
     harm: N,
-    /// How many steps each window differs by, as its digit.
+    /// By how many steps each class differs: its digit, in a number system of all windows' widths.
     code: u64,
-}
-
-/// What parts must keep to if they are to pay.
-#[derive(Debug, Clone, Copy, Default)]
-struct Bounds<N: Number> {
-    margin: Margin<N>,
-    /// Of a choice.
-    most_harm: N,
-    /// Of what a part adds to the harm.
-    most_added: N,
-    most_parts: usize,
 }
 
 impl<N: Number> Halves<N> {
     /// Prepares to list parts of choices that do `most_harm`. Tells how many choices there are of steps
-    /// equally harmful for what they free as the last of the relaxation.
+    /// that are level: equally harmful for what they free as those at the split.
     pub(super) fn open(&mut self, covering: &Covering<N>, most_harm: N) -> usize {
         let margin = covering.margin(most_harm);
         self.bounds = Bounds { margin, most_harm, ..Bounds::default() };
         self.windows.clear();
         self.windows.extend(covering.classes.iter().enumerate().map(|(idx, class)| {
             let is_falling = idx < covering.split;
-            let reach = class.count.try_into().unwrap_or(u32::MAX - 1) + 1;
+            let reach = class.count.try_into().map_or(u32::MAX, |count: u32| count.saturating_add(1));
             Window {
                 class: idx,
                 size: class.size,
@@ -101,17 +102,18 @@ impl<N: Number> Halves<N> {
     /// Lists every part that may pay; whether no more than so many do.
     pub(super) fn list_all(&mut self, most_parts: usize) -> bool {
         self.clear(most_parts);
-        let Self { windows, left, right, bounds, .. } = self;
+        let Self { windows, bounds, left, right, .. } = self;
         windows.iter().all(|window| Half::shorter(left, right).extend(*window, bounds))
     }
 
-    /// Lists about so many parts, of those classes that are most like the last of the relaxation.
+    /// Lists about so many parts, with steps of the first classes.
     pub(super) fn list_some(&mut self, need: N, most_parts: usize) {
         self.widen(most_parts.saturating_pow(2));
         self.centre(need);
         self.clear(2 * most_parts);
-        for window in &self.windows {
-            Half::shorter(&mut self.left, &mut self.right).extend(*window, &self.bounds);
+        let Self { windows, bounds, left, right, .. } = self;
+        for window in windows {
+            Half::shorter(left, right).extend(*window, bounds);
         }
     }
 
@@ -131,8 +133,7 @@ impl<N: Number> Halves<N> {
         }
     }
 
-    /// Steps that are equally harmful for what they free can be exchanged: takes those that are not tried
-    /// so that the middle of what is tried frees `need`.
+    /// Exchanges level steps, so that the middle of what is tried frees `need`.
     fn centre(&mut self, need: N) {
         let mut left = need;
         for window in &mut self.windows {
@@ -153,32 +154,30 @@ impl<N: Number> Halves<N> {
     }
 
     fn clear(&mut self, most_parts: usize) {
-        for half in [&mut self.left, &mut self.right] {
-            half.clear(most_parts, self.windows.len());
-        }
-        self.start = (N::ZERO, N::ZERO);
+        self.start = Part::default();
         let mut removable = N::ZERO;
         for window in &self.windows {
             let harm = window.harm * window.start;
-            self.start.0 += window.size * window.start;
-            self.start.1 += harm;
-            if window.is_falling {
-                removable += harm;
-            }
+            self.start.freed += window.size * window.start;
+            self.start.harm += harm;
+            removable += if window.is_falling { harm } else { N::ZERO };
         }
-        self.bounds.most_added = self.bounds.most_harm - self.start.1 + removable;
+        self.bounds.most_added = self.bounds.most_harm - self.start.harm + removable;
         self.bounds.most_parts = most_parts;
+        for half in [&mut self.left, &mut self.right] {
+            half.clear(most_parts, self.windows.len());
+        }
     }
 
-    /// The harm of the best pair that frees `need`, if it does not exceed the bound; `least` will do.
+    /// The harm of the least harmful pair that frees `need`, if it keeps to the bounds; `least` will do.
     pub(super) fn pair(&mut self, need: N, least: N) -> Option<N> {
-        let (need, start) = (need - self.start.0, self.start.1);
         let mut best: Option<N> = None;
         let mut others = self.right.parts.iter().rev().peekable();
         for part in &self.left.parts {
-            while others.next_if(|other| other.freed + part.freed < need).is_some() {}
+            let freed = self.start.freed + part.freed;
+            while others.next_if(|other| freed + other.freed < need).is_some() {}
             let Some(other) = others.peek() else { break };
-            let harm = start + other.harm + part.harm;
+            let harm = self.start.harm + part.harm + other.harm;
             if harm <= self.bounds.most_harm && best.is_none_or(|best| harm < best) {
                 best = Some(harm);
                 self.pair = (part.code, other.code);
@@ -195,7 +194,7 @@ impl<N: Number> Halves<N> {
         for (half, mut code) in [(&self.left, self.pair.0), (&self.right, self.pair.1)] {
             for window in &half.windows {
                 let width = u64::from(window.width);
-                let digit = N::from(u32::try_from(code % width).unwrap_or(0));
+                let digit = N::from(u32::try_from(code % width).expect("less than the width"));
                 tell(window.class, window.start + if window.is_falling { -digit } else { digit });
                 code /= width;
             }
@@ -215,47 +214,45 @@ impl<N: Number> Half<N> {
     }
 
     fn clear(&mut self, most_parts: usize, n_windows: usize) {
-        self.parts.clear();
-        self.parts.reserve(2 * most_parts);
+        for parts in [&mut self.parts, &mut self.merged] {
+            parts.clear();
+            parts.reserve(2 * most_parts);
+        }
         self.parts.push(Part::default());
-        self.merged.clear();
-        self.merged.reserve(2 * most_parts);
         self.windows.clear();
         self.windows.reserve(n_windows);
         self.unit = 1;
     }
 
     /// One class more; whether there was room for its whole window.
-    fn extend(&mut self, mut window: Window<N>, bounds: &Bounds<N>) -> bool {
-        let (wanted, unit) = (window.width, self.unit);
-        let next_unit = unit.checked_mul(u64::from(wanted));
-        window.width = 1;
-        while window.width < wanted && next_unit.is_some() {
-            // Twice as many, or less: what is then there twice is left out.
-            let more = window.width.min(wanted - window.width);
-            let (freed, harm) = (window.size * N::from(more), window.harm * N::from(more));
-            let (freed, harm) = if window.is_falling { (-freed, -harm) } else { (freed, harm) };
-            if !self.merge(Part { freed, harm, code: unit * u64::from(more) }, bounds) {
+    fn extend(&mut self, window: Window<N>, bounds: &Bounds<N>) -> bool {
+        let has_digit = self.unit.checked_mul(window.width.into()).is_some();
+        let mut width = 1;
+        while width < window.width && has_digit {
+            // Twice as many, or fewer: what would be there twice is left out.
+            let more = width.min(window.width - width);
+            let steps = if window.is_falling { -N::from(more) } else { N::from(more) };
+            let change = Part {
+                freed: window.size * steps,
+                harm: window.harm * steps,
+                code: self.unit * u64::from(more),
+            };
+            if !self.merge(change, bounds) {
                 break;
             }
             mem::swap(&mut self.parts, &mut self.merged);
-            window.width += more;
+            width += more;
         }
-        self.unit = unit * u64::from(window.width);
-        self.windows.push(window);
-        window.width == wanted
+        self.unit *= u64::from(width);
+        self.windows.push(Window { width, ..window });
+        width == window.width
     }
 
-    /// The parts as they are and with `change`, if there are no more than so many.
+    /// Merges the parts as they are with the parts as they become by `change`; whether there was room.
     fn merge(&mut self, change: Part<N>, bounds: &Bounds<N>) -> bool {
         let Self { parts, merged, .. } = self;
         let none = Part::default();
         let (more, less) = if change.freed < N::ZERO { (none, change) } else { (change, none) };
-        let with = |part: &Part<N>, change: Part<N>| Part {
-            freed: part.freed + change.freed,
-            harm: part.harm + change.harm,
-            code: part.code + change.code,
-        };
         merged.clear();
         let mut least = bounds.most_added + N::ONE;
         let mut keep = |part: Part<N>| {
@@ -266,10 +263,10 @@ impl<N: Number> Half<N> {
                 }
             }
         };
-        let mut others = parts.iter().map(|part| with(part, less));
+        let mut others = parts.iter().map(|part| part.plus(less));
         let mut next = others.next();
         for part in &*parts {
-            let part = with(part, more);
+            let part = part.plus(more);
             while let Some(other) = next
                 && part.freed < other.freed
             {
@@ -278,10 +275,17 @@ impl<N: Number> Half<N> {
             }
             keep(part);
         }
-        while let Some(other) = next {
-            keep(other);
-            next = others.next();
-        }
+        next.into_iter().chain(others).for_each(keep);
         merged.len() <= bounds.most_parts
+    }
+}
+
+impl<N: Number> Part<N> {
+    fn plus(self, change: Self) -> Self {
+        Self {
+            freed: self.freed + change.freed,
+            harm: self.harm + change.harm,
+            code: self.code + change.code,
+        }
     }
 }

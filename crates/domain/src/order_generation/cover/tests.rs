@@ -130,15 +130,15 @@ impl Case {
         let mut table = vec![None; amounts + 1];
         table[0] = Some(((0, 0, Reverse(0)), Vec::new()));
         for (row, &best) in iter::zip(&self.rows, &self.best).rev() {
-            let trades = |lots: i64| i128::from((lots - row.held).abs() * row.lot);
+            let traded = |lots: i64| i128::from((lots - row.held).abs() * row.lot);
             let with_row = |amount: usize| {
                 let with_lots = |lots: i64| {
                     let freed = row.spent(best) - row.spent(lots);
                     let rest = amount.saturating_sub(usize::try_from(freed).unwrap());
-                    let ((harm, trades_later, Reverse(freed_later)), later) = table[rest].as_ref()?;
+                    let ((harm, units, Reverse(freed_later)), later) = table[rest].as_ref()?;
                     let rank = (
                         harm + objective(row, lots) - objective(row, best),
-                        trades_later + trades(lots) - trades(best),
+                        units + traded(lots) - traded(best),
                         Reverse(freed + freed_later),
                     );
                     Some((rank, Reverse(lots), later))

@@ -38,20 +38,20 @@ impl<N: Number> Ties<N> {
             steps.clear();
             steps.resize(n_rows, N::ZERO);
         }
-        let mut best = Sum::<N>::default();
+        let mut sum = Sum::<N>::default();
         for (run, &steps) in runs.iter().zip(&found.steps) {
-            best.freed += run.size * steps;
-            best.harm += run.harm * steps;
-            best.trades += run.trades * steps;
+            sum.freed += run.size * steps;
+            sum.harm += run.harm * steps;
+            sum.trades += run.trades * steps;
             self.preferred[run.row] += steps;
         }
         let anyway = self.state(all, runs, found.harm);
         if self.covering.relax() {
-            best.freed -= anyway.freed;
-            best.harm -= anyway.harm;
-            best.trades -= anyway.trades;
-            let Self { covering, anyway, preferred, candidate, taken } = self;
-            let mut goal = Preferred { best, covering, runs, anyway, choice: preferred, candidate };
+            sum.freed -= anyway.freed;
+            sum.harm -= anyway.harm;
+            sum.trades -= anyway.trades;
+            let Self { covering, anyway, preferred: steps, candidate, taken } = self;
+            let mut goal = Preferred { sum, steps, covering, runs, anyway, candidate };
             search(covering, &mut goal, taken, nodes);
         }
         &self.preferred
@@ -91,32 +91,32 @@ impl<N: Number> Ties<N> {
 }
 
 struct Preferred<'a, N> {
-    /// Without the steps that are taken anyway.
-    best: Sum<N>,
+    /// Of the best so far, without the steps that are taken anyway.
+    sum: Sum<N>,
+    steps: &'a mut Vec<N>,
     covering: &'a Covering<N>,
     runs: &'a [Run<N>],
     anyway: &'a [N],
-    choice: &'a mut Vec<N>,
     candidate: &'a mut Vec<N>,
 }
 
 impl<N: Number> Goal<N> for Preferred<'_, N> {
     fn most(&self) -> Sum<N> {
-        self.best
+        self.sum
     }
 
     fn meet(&mut self, taken: &[N], sum: Sum<N>) {
         let rank = |sum: &Sum<N>| (sum.harm, sum.trades, Reverse(sum.freed));
-        if rank(&self.best) < rank(&sum) {
+        if rank(&self.sum) < rank(&sum) {
             return;
         }
         self.candidate.copy_from_slice(self.anyway);
         for (class, &taken) in self.covering.classes.iter().zip(taken) {
             enter(self.runs, class, class.anyway + taken, self.candidate);
         }
-        if rank(&sum) < rank(&self.best) || self.candidate < self.choice {
-            self.best = sum;
-            mem::swap(self.choice, self.candidate);
+        if rank(&sum) < rank(&self.sum) || self.candidate < self.steps {
+            self.sum = sum;
+            mem::swap(self.steps, self.candidate);
         }
     }
 }
