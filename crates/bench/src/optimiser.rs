@@ -8,11 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use domain::order_generation::holdings::Holdings;
-use domain::order_generation::position::{Position, Positions};
-use domain::order_generation::price::PriceSnapshot;
 use port_contracts::optimizer::classes::Class;
-use port_contracts::optimizer::portfolio::Portfolio;
 
 use crate::say;
 
@@ -61,32 +57,6 @@ impl Choice {
             sizes.extend([10, 50, 100, 500]);
         }
         Ok(Self { classes, sizes, with_cbc })
-    }
-}
-
-/// A portfolio as the service has it before it states the problem.
-struct Given {
-    portfolio: Portfolio,
-    positions: Positions,
-    holdings: Holdings,
-    snapshot: PriceSnapshot,
-}
-
-impl Given {
-    fn new(portfolio: Portfolio) -> Self {
-        let position = |line: &domain::order_generation::problem::Line| Position {
-            security: line.security,
-            target: line.target.try_into().expect("targets lie on the grid"),
-            band: line.band,
-        };
-        let wanted = portfolio.lines.iter().filter(|line| !line.target.is_zero()).map(position);
-        let held = portfolio.lines.iter().map(|line| (line.security, line.held));
-        Self {
-            positions: Positions::new(wanted.collect()).expect("95 % of a hundred securities at most"),
-            holdings: Holdings::new(portfolio.cash, held).expect("each security has one line"),
-            snapshot: portfolio.lines.iter().map(|line| (line.security, line.price)).collect(),
-            portfolio,
-        }
     }
 }
 

@@ -12,6 +12,7 @@
 
 use std::ops::Sub;
 
+use domain::order_generation::optimum::nearest;
 use domain::order_generation::problem::{Group, Problem, Row};
 
 use crate::program::{self, Bounds, Column, Gap, Kind, Program, Solution};
@@ -241,7 +242,7 @@ impl<'a> Formulation<'a> {
             trades.columns.extend(either);
         } else {
             let is_position = joint.maximum_positions.is_some() && Position::of(row) == Position::Possible;
-            let start = if is_position { 0 } else { own_best(row) };
+            let start = if is_position { 0 } else { nearest(row) };
             self.starts.push(start);
             for end in ends {
                 self.add_stretches(idx, row, start, end);
@@ -368,17 +369,6 @@ impl<'a> Formulation<'a> {
     fn money(&self, units: i128) -> f64 {
         float(units) / power_of_ten(self.problem.scale())
     }
-}
-
-/// The lots of least deviation and cost, were there no other row and no ticket; among equals those
-/// nearest to what is held.
-fn own_best(row: &Row) -> i64 {
-    let below = row.target.div_euclid(row.price);
-    let bends = [below, below + 1, row.held.into()];
-    let within = |bend: i128| bend.clamp(row.lowest.into(), row.highest.into());
-    let lots = bends.into_iter().map(|bend| i64::try_from(within(bend)).expect("clamped between two i64"));
-    let rank = |lots: &i64| (row.deviation(*lots) + row.trading_cost(*lots), lots.abs_diff(row.held));
-    lots.min_by_key(rank).expect("three candidates")
 }
 
 fn wide(count: usize) -> i128 {

@@ -46,7 +46,6 @@ impl OrderGeneration {
     /// The rules are the model's, unless there are others for this time.
     pub async fn rebalance_model(&self, id: &ModelId, rules: Option<TradingRules>) -> Result<Outcome, Error> {
         let model = self.model(id).await?;
-        let rules = rules.unwrap_or_else(|| model.rules.clone());
         let outcome = self.decide(&model, rules, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
@@ -74,7 +73,6 @@ impl OrderGeneration {
         if !model.followers.as_slice().contains(portfolio) {
             return Err(Error::DoesNotFollow { model: model.id, portfolio: portfolio.clone() });
         }
-        let rules = rules.unwrap_or_else(|| model.rules.clone());
         let outcome = self.decide(&model, rules, std::slice::from_ref(portfolio)).await?;
         if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
             return Err(Error::Refused(refusal.clone()));
@@ -86,9 +84,10 @@ impl OrderGeneration {
     async fn decide(
         &self,
         model: &Model,
-        rules: TradingRules,
+        rules: Option<TradingRules>,
         portfolios: &[PortfolioId],
     ) -> Result<Outcome, Error> {
+        let rules = rules.unwrap_or_else(|| model.rules.clone());
         if model.positions.is_empty() {
             return Err(Error::Refused(Refusal::EmptyModel));
         }

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 use domain::order_generation::optimum::{Limits, Solver};
-use domain::order_generation::priced_model::PricedModel;
 use domain::order_generation::problem::Problem;
 use optimizer_cbc::formulation::{self, Formulation};
 use optimizer_cbc::pool::{Pool, WorkerCommand};
@@ -13,7 +12,7 @@ use optimizer_cbc::program::{Outcome, Program};
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
 
-use super::{Choice, Given, Times, plain};
+use super::{Choice, Times, plain};
 use crate::say;
 
 const EXACT_SEEDS: u64 = 100;
@@ -46,9 +45,8 @@ pub(super) fn run(choice: &Choice) -> anyhow::Result<()> {
     }
     for class in &choice.classes {
         for &size in &choice.sizes {
-            let given: Vec<Given> =
-                (0..EXACT_SEEDS).map(|seed| Given::new(class.portfolio(size, seed))).collect();
-            let problems: Vec<Problem> = given.iter().filter_map(stated).collect();
+            let problems = (0..EXACT_SEEDS).filter_map(|seed| class.portfolio(size, seed).problem().ok());
+            let problems: Vec<Problem> = problems.collect();
             let Some(exact) = Exact::measure(&problems) else { continue };
             let rows = cbc.as_ref().map(|cbc| {
                 let compact =
@@ -60,11 +58,6 @@ pub(super) fn run(choice: &Choice) -> anyhow::Result<()> {
     }
     say(&format!("{table}\n\n"));
     Ok(())
-}
-
-fn stated(given: &Given) -> Option<Problem> {
-    let Given { portfolio, positions, holdings, snapshot } = given;
-    PricedModel::new(positions, snapshot, &portfolio.rules, portfolio.policy).ok()?.problem(holdings).ok()
 }
 
 struct Exact {

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table};
 use domain::order_generation::holdings::Holdings;
 use domain::order_generation::optimum::{Limits, Method, Solver};
+use domain::order_generation::position::Positions;
+use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::priced_model::PricedModel;
 use domain::order_generation::problem::Problem;
 use port_contracts::optimizer::classes::Class;
+use port_contracts::optimizer::portfolio::Portfolio;
 use rust_decimal::Decimal;
 
-use super::Given;
 use crate::say;
 
 const PORTFOLIOS: usize = 10_000;
@@ -55,32 +57,40 @@ pub(super) fn run() {
 
 /// One model, and portfolios that follow it.
 struct Model {
-    given: Given,
+    example: Portfolio,
+    positions: Positions,
+    prices: PriceSnapshot,
     portfolios: Vec<Holdings>,
 }
 
 impl Model {
     /// With portfolios whose cash all binds, or in none.
     fn new(class: Class, binds: bool) -> Self {
-        let given = Given::new(class.portfolio(SIZE, 1));
-        let priced = priced(&given);
+        let example = class.portfolio(SIZE, 1);
+        let (positions, prices) = (example.positions(), example.prices());
+        let mut model = Self { example, positions, prices, portfolios: Vec::new() };
+        let priced_model = model.priced();
         let mut solver = Solver::new(Limits::default());
         let portfolios = (0_i64..).map(|number| {
             // The holdings of one portfolio, with more or less cash.
-            let cash = given.portfolio.cash + Decimal::new(number * 98_765, 2);
-            let held = given.portfolio.lines.iter().map(|line| (line.security, line.held));
-            Holdings::new(cash, held).expect("each security has one line")
+            let cash = model.example.cash + Decimal::new(number * 98_765, 2);
+            Portfolio { cash, ..model.example.clone() }.holdings()
         });
         let mut is_wanted = |holdings: &Holdings| {
-            let problem = priced.problem(holdings).expect("bands wide enough");
+            let problem = priced_model.problem(holdings).expect("bands wide enough");
             solver.solve(&problem).is_ok_and(|answer| (answer.method != Method::OwnBest) == binds)
         };
-        let portfolios = portfolios.filter(|holdings| is_wanted(holdings)).take(DISTINCT).collect();
-        Self { given, portfolios }
+        model.portfolios = portfolios.filter(|holdings| is_wanted(holdings)).take(DISTINCT).collect();
+        model
+    }
+
+    fn priced(&self) -> PricedModel<'_> {
+        let Portfolio { rules, policy, .. } = &self.example;
+        PricedModel::new(&self.positions, &self.prices, rules, *policy).expect("all have prices")
     }
 
     fn decimals_to_answers(&self, threads: usize) -> Duration {
-        let priced = priced(&self.given);
+        let priced = self.priced();
         best_time(threads, || {
             let mut solver = Solver::new(Limits::default());
             let priced = &priced;
@@ -93,7 +103,7 @@ impl Model {
     }
 
     fn problems_to_answers(&self, threads: usize) -> Duration {
-        let priced = priced(&self.given);
+        let priced = self.priced();
         let problems: Vec<Problem> =
             self.portfolios.iter().filter_map(|holdings| priced.problem(holdings).ok()).collect();
         best_time(threads, || {
@@ -104,11 +114,6 @@ impl Model {
             }
         })
     }
-}
-
-fn priced(given: &Given) -> PricedModel<'_> {
-    let Given { portfolio, positions, snapshot, .. } = given;
-    PricedModel::new(positions, snapshot, &portfolio.rules, portfolio.policy).expect("all have prices")
 }
 
 fn floor(threads: usize) -> Duration {

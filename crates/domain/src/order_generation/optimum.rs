@@ -184,11 +184,12 @@ fn own_best(row: &Row, ticket_fee: i128) -> i64 {
         .expect("a row allows at least its lowest")
 }
 
-/// The same, were every trade large enough and without a ticket.
+/// The lots of least deviation and cost, were there no other position, were every trade large enough and
+/// without a ticket; among equals those nearest to what is held, then the fewer.
 ///
 /// Costs are less than prices, so the best is one of the target's two neighbours, or the end of the
 /// range that lies between them and it.
-pub(super) fn nearest(row: &Row) -> i64 {
+pub fn nearest(row: &Row) -> i64 {
     let below = quotient(row.target, row.price);
     if below < i128::from(row.lowest) {
         return row.lowest;

@@ -227,14 +227,20 @@ const LARGEST: i128 = 1 << 92;
 /// The same of what fits 64 bits.
 const NARROW: i64 = 1 << 58;
 
+/// What one unit of a security costs, and a lot.
+#[derive(Debug, Clone, Copy)]
+struct UnitAndLot {
+    unit: i128,
+    lot: i128,
+}
+
 /// A portfolio's amounts in units, before its positions have their ranges.
 struct Frame<'a> {
     model: &'a PricedModel<'a>,
     /// The lines of the combined list, in two forms.
     priced: Vec<&'a PricedLine>,
     lines: Vec<Line>,
-    /// Of one unit of each line's security.
-    unit_prices: Vec<i128>,
+    prices: Vec<UnitAndLot>,
     scale: u32,
     value: i128,
     /// Of everything held, and of all lots' prices.
@@ -255,7 +261,7 @@ impl<'a> Frame<'a> {
         holdings: &Holdings,
     ) -> Result<Self, Refusal> {
         let scale = scale_of(model, &priced, &lines, holdings.cash());
-        let mut unit_prices = Vec::with_capacity(lines.len());
+        let mut unit_and_lot = Vec::with_capacity(lines.len());
         let mut value = Scaled::of(holdings.cash()).units(scale).ok_or(Refusal::OutOfRange)?;
         let mut magnitude = value.unsigned_abs();
         for (priced, line) in priced.iter().zip(&lines) {
@@ -274,7 +280,7 @@ impl<'a> Frame<'a> {
                 .checked_add(worth.unsigned_abs())
                 .and_then(|sum| sum.checked_add(lot.unsigned_abs()))
                 .ok_or_else(out_of_range)?;
-            unit_prices.push(price);
+            unit_and_lot.push(UnitAndLot { unit: price, lot });
         }
         if LARGEST.unsigned_abs() < magnitude {
             return Err(Refusal::OutOfRange);
@@ -296,7 +302,7 @@ impl<'a> Frame<'a> {
             model,
             priced,
             lines,
-            unit_prices,
+            prices: unit_and_lot,
             scale,
             value,
             magnitude,
@@ -356,7 +362,7 @@ impl<'a> Frame<'a> {
     fn affordable_rows(&self, inside: InsideBand) -> Result<(Vec<Row>, JointRules), Refusal> {
         let mut rows = Vec::with_capacity(self.lines.len());
         for (idx, line) in self.lines.iter().enumerate() {
-            rows.push(self.row(self.priced[idx], line, self.unit_prices[idx], inside)?);
+            rows.push(self.row(self.priced[idx], line, self.prices[idx], inside)?);
         }
         let joint = self.joint_rules(&rows)?;
 
@@ -376,12 +382,11 @@ impl<'a> Frame<'a> {
         &self,
         priced: &PricedLine,
         line: &Line,
-        unit_price: i128,
+        UnitAndLot { unit, lot: price }: UnitAndLot,
         inside: InsideBand,
     ) -> Result<Row, Refusal> {
         let rules = &self.model.rules;
-        let (held, residue) = whole_lots(line.held, unit_price, priced.lot);
-        let price = if priced.lot == 1 { unit_price } else { times(unit_price, priced.lot.into()) };
+        let (held, residue) = whole_lots(line.held, unit, priced.lot);
         // Exact: the scale leaves room for the decimals of the target below those of the value.
         let target = times(self.target_step, priced.target) - residue;
 

@@ -27,18 +27,28 @@ impl Portfolio {
     }
 
     pub fn problem(&self) -> Result<Problem, Refusal> {
+        PricedModel::new(&self.positions(), &self.prices(), &self.rules, self.policy)?
+            .problem(&self.holdings())
+    }
+
+    /// Of the model. Panics where no model could have them.
+    pub fn positions(&self) -> Positions {
         let wanted = self.lines.iter().filter(|line| !line.target.is_zero());
         let position = |line: &Line| Position {
             security: line.security,
             target: line.target.try_into().expect("targets lie on the grid"),
             band: line.band,
         };
-        let positions =
-            Positions::new(wanted.map(position).collect()).expect("targets add up to 95 % at most");
+        Positions::new(wanted.map(position).collect()).expect("targets add up to 95 % at most")
+    }
+
+    pub fn holdings(&self) -> Holdings {
         let held = self.lines.iter().map(|line| (line.security, line.held));
-        let holdings = Holdings::new(self.cash, held).expect("each security has one line");
-        let prices: PriceSnapshot = self.lines.iter().map(|line| (line.security, line.price)).collect();
-        PricedModel::new(&positions, &prices, &self.rules, self.policy)?.problem(&holdings)
+        Holdings::new(self.cash, held).expect("each security has one line")
+    }
+
+    pub fn prices(&self) -> PriceSnapshot {
+        self.lines.iter().map(|line| (line.security, line.price)).collect()
     }
 
     /// Up to eight securities of the model and two others, with few whole shares to choose from.

@@ -291,12 +291,11 @@ fn status_word(status: OptimalityStatus) -> &'static str {
 }
 
 fn read_status(status: Value<'_>) -> Result<OptimalityStatus, Source> {
-    match status.text()? {
-        "OPTIMAL" => Ok(OptimalityStatus::Optimal),
-        "WITHIN_TOLERANCE" => Ok(OptimalityStatus::WithinTolerance),
-        "BOUND" => Ok(OptimalityStatus::Bound),
-        other => Err(unknown(other)),
-    }
+    meant(
+        status,
+        &[OptimalityStatus::Optimal, OptimalityStatus::WithinTolerance, OptimalityStatus::Bound],
+        status_word,
+    )
 }
 
 fn method_word(method: Method) -> &'static str {
@@ -309,13 +308,7 @@ fn method_word(method: Method) -> &'static str {
 }
 
 fn read_method(method: Value<'_>) -> Result<Method, Source> {
-    match method.text()? {
-        "OWN_BEST" => Ok(Method::OwnBest),
-        "SEARCH" => Ok(Method::Search),
-        "TABLE" => Ok(Method::Table),
-        "CBC" => Ok(Method::Cbc),
-        other => Err(unknown(other)),
-    }
+    meant(method, &[Method::OwnBest, Method::Search, Method::Table, Method::Cbc], method_word)
 }
 
 fn side_word(side: Side) -> &'static str {
@@ -326,15 +319,14 @@ fn side_word(side: Side) -> &'static str {
 }
 
 fn read_side(side: Value<'_>) -> Result<Side, Source> {
-    match side.text()? {
-        "BUY" => Ok(Side::Buy),
-        "SELL" => Ok(Side::Sell),
-        other => Err(unknown(other)),
-    }
+    meant(side, &[Side::Buy, Side::Sell], side_word)
 }
 
-fn unknown(word: &str) -> Source {
-    format!("`{word}` is none of its words").into()
+/// Which of `all` a text is the word for.
+fn meant<T: Copy>(text: Value<'_>, all: &[T], word: fn(T) -> &'static str) -> Result<T, Source> {
+    let text = text.text()?;
+    let meant = all.iter().copied().find(|it| word(*it) == text);
+    meant.ok_or_else(|| format!("`{text}` is none of its words").into())
 }
 
 pub(super) fn object_id(id: &RebalanceId) -> ObjectId {
