@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use domain::Timestamp;
 
 /// Never returned twice by one process, nor, but for a random chance of one in 2^40, by two.
-pub(crate) fn fresh(now: Timestamp) -> [u8; 12] {
+pub fn fresh(now: Timestamp) -> [u8; 12] {
     static PROCESS: LazyLock<[u8; 8]> =
         LazyLock::new(|| getrandom::u64().expect("the system has a source of randomness").to_be_bytes());
     static COUNTER: LazyLock<AtomicU32> = LazyLock::new(|| {

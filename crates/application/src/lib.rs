@@ -8,7 +8,7 @@ pub mod chain;
 pub mod clock;
 pub mod correlation;
 pub mod health;
-mod identity;
+pub mod identity;
 pub mod order_generation;
 pub mod repository;
 pub mod upstream;

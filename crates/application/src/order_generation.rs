@@ -53,6 +53,10 @@ pub enum Error {
     DoesNotFollow { model: ModelId, portfolio: PortfolioId },
     #[error("Model with name '{0}' already exists")]
     NameTaken(String),
+    #[error("Model {0} already exists")]
+    ModelExists(ModelId),
+    #[error("Rebalance {0} already exists")]
+    RebalanceExists(RebalanceId),
     #[error("Model has been modified by another process")]
     ModelModified { source: repository::Error },
     #[error("Rebalance has been modified by another process")]

@@ -33,6 +33,7 @@ macro_rules! model_repository {
             names_may_be_of_any_script(models),
             an_unknown_model_is_not_found(models),
             a_taken_name_is_refused_and_nothing_stored(models),
+            a_taken_id_is_refused_and_nothing_stored(models),
             names_that_differ_in_case_or_accent_are_two(models),
             of_sixteen_racing_inserts_of_one_name_one_wins(models),
             a_name_is_free_again_once_its_model_is_deleted_or_renamed(models),
@@ -185,6 +186,16 @@ pub async fn a_taken_name_is_refused_and_nothing_stored(models: &dyn ModelReposi
     assert!(matches!(&refused, Error::Duplicate { key } if key == "balanced"), "{refused:?}");
     assert_eq!(models.list(&[], ALL).await.unwrap(), [first]);
     assert_eq!(models.newest_followed_by(&portfolio("p2")).await.unwrap(), None);
+}
+
+pub async fn a_taken_id_is_refused_and_nothing_stored(models: &dyn ModelRepository) {
+    let first = model(1, "balanced");
+    models.insert(&first).await.unwrap();
+
+    let refused = models.insert(&model(1, "growth")).await.unwrap_err();
+
+    assert!(matches!(refused, Error::Duplicate { .. }), "{refused:?}");
+    assert_eq!(models.list(&[], ALL).await.unwrap(), [first]);
 }
 
 pub async fn names_that_differ_in_case_or_accent_are_two(models: &dyn ModelRepository) {

@@ -156,6 +156,8 @@ impl From<order_generation::Error> for Problem {
                 Self::not_found("portfolio-not-found", &error)
             }
             E::NameTaken(_) => Self::conflict("name-taken", error),
+            E::ModelExists(_) => Self::conflict("model-exists", error),
+            E::RebalanceExists(_) => Self::conflict("rebalance-exists", error),
             E::ModelModified { .. } => Self::conflict("model-modified", error),
             E::RebalanceModified { .. } => Self::conflict("rebalance-modified", error),
             E::ChangeRefused(refused) => refused.into(),

@@ -42,13 +42,21 @@ impl OrderGeneration {
         self.models.find(id).await?.ok_or(Error::UnknownModel(*id))
     }
 
-    pub async fn create_model(&self, content: ModelContent) -> Result<Model, Error> {
-        let now = self.clock.now();
-        let model = Model::create(ModelId::from_bytes(identity::fresh(now)), content, now);
-        self.models
-            .insert(&model)
-            .await
-            .map_err(|error| change_failed(error, &model.id, &model.content()))?;
+    pub fn new_model_id(&self) -> ModelId {
+        ModelId::from_bytes(identity::fresh(self.clock.now()))
+    }
+
+    /// [`Error::ModelExists`] if the id was given before: whoever repeats a call with its id finds out
+    /// whether it came through.
+    pub async fn create_model(&self, id: ModelId, content: ModelContent) -> Result<Model, Error> {
+        let model = Model::create(id, content, self.clock.now());
+        if let Err(error) = self.models.insert(&model).await {
+            let is_taken = matches!(error, repository::Error::Duplicate { .. });
+            if is_taken && self.models.find(&id).await?.is_some() {
+                return Err(Error::ModelExists(id));
+            }
+            return Err(change_failed(error, &id, &model.content()));
+        }
         tracing::info!(model_id = %model.id, version = %model.version, "model created");
         Ok(model)
     }

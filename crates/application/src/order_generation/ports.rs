@@ -65,7 +65,7 @@ pub trait ModelRepository: Send + Sync {
     /// Of the models that `portfolio` follows, the newest created; among equals the largest id.
     async fn newest_followed_by(&self, portfolio: &PortfolioId) -> Result<Option<Model>, repository::Error>;
 
-    /// Stores a model whose id is new. `Duplicate` if its name is taken (case matters).
+    /// Stores a model; `Duplicate` if its id or its name is taken (case matters).
     async fn insert(&self, model: &Model) -> Result<(), repository::Error>;
 
     /// Gives the model read at `expected` a new content and the next version, in one conditional step,
@@ -89,8 +89,9 @@ pub trait ModelRepository: Send + Sync {
 /// Keeps rebalances.
 #[async_trait]
 pub trait RebalanceRepository: Send + Sync {
-    /// Stores a rebalance whose id is new, all of it or nothing, and in the same step moves its model's
-    /// last rebalance date forward to the rebalance's, without touching the model's version.
+    /// Stores a rebalance, all of it or nothing, and in the same step moves its model's last rebalance
+    /// date forward to the rebalance's, without touching the model's version. `Duplicate` if its id is
+    /// taken.
     ///
     /// A model deleted meanwhile does not matter.
     async fn record(&self, rebalance: &Rebalance) -> Result<(), repository::Error>;

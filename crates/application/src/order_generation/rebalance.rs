@@ -20,7 +20,16 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use super::ports::OptimizerError;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
-use crate::{identity, upstream};
+use crate::{identity, repository, upstream};
+
+/// How to rebalance, whatever is rebalanced.
+#[derive(Debug, Clone)]
+pub struct RebalanceRequest {
+    /// What it is kept as; [`Error::RebalanceExists`] if that was given before.
+    pub rebalance: RebalanceId,
+    /// In the place of the model's, for this time.
+    pub rules: Option<TradingRules>,
+}
 
 /// What a rebalance did, portfolio by portfolio in the model's order.
 pub struct Outcome {
@@ -38,15 +47,17 @@ pub struct PortfolioOutcome {
 }
 
 impl OrderGeneration {
+    pub fn new_rebalance_id(&self) -> RebalanceId {
+        RebalanceId::from_bytes(identity::fresh(self.clock.now()))
+    }
+
     /// Finds the trades that bring every portfolio of the model back inside its bands, and records them.
     ///
     /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
     /// recorded. Neither is it when a neighbour is out.
-    ///
-    /// The rules are the model's, unless there are others for this time.
-    pub async fn rebalance_model(&self, id: &ModelId, rules: Option<TradingRules>) -> Result<Outcome, Error> {
+    pub async fn rebalance_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
         let model = self.model(id).await?;
-        let outcome = self.decide(&model, rules, model.followers.as_slice()).await?;
+        let outcome = self.decide(&model, request, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
         }
@@ -54,13 +65,12 @@ impl OrderGeneration {
         Ok(outcome)
     }
 
-    /// Rebalances one portfolio to a model that it follows: `model`, or else the newest. The rules are as
-    /// for [`rebalance_model`](Self::rebalance_model).
+    /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
     pub async fn rebalance_portfolio(
         &self,
         portfolio: &PortfolioId,
         model: Option<&ModelId>,
-        rules: Option<TradingRules>,
+        request: RebalanceRequest,
     ) -> Result<Outcome, Error> {
         let model = match model {
             Some(id) => self.model(id).await?,
@@ -73,7 +83,7 @@ impl OrderGeneration {
         if !model.followers.as_slice().contains(portfolio) {
             return Err(Error::DoesNotFollow { model: model.id, portfolio: portfolio.clone() });
         }
-        let outcome = self.decide(&model, rules, std::slice::from_ref(portfolio)).await?;
+        let outcome = self.decide(&model, request, std::slice::from_ref(portfolio)).await?;
         if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
             return Err(Error::Refused(refusal.clone()));
         }
@@ -84,9 +94,10 @@ impl OrderGeneration {
     async fn decide(
         &self,
         model: &Model,
-        rules: Option<TradingRules>,
+        request: RebalanceRequest,
         portfolios: &[PortfolioId],
     ) -> Result<Outcome, Error> {
+        let RebalanceRequest { rebalance, rules } = request;
         let rules = rules.unwrap_or_else(|| model.rules.clone());
         if model.positions.is_empty() {
             return Err(Error::Refused(Refusal::EmptyModel));
@@ -108,10 +119,9 @@ impl OrderGeneration {
             name,
             result,
         };
-        let now = self.clock.now();
         Ok(Outcome {
-            rebalance: RebalanceId::from_bytes(identity::fresh(now)),
-            date: now,
+            rebalance,
+            date: self.clock.now(),
             rules,
             portfolios: portfolios.iter().zip(names).zip(decided).map(outcome).collect(),
         })
@@ -189,7 +199,13 @@ impl OrderGeneration {
         };
         let rebalanced = outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok());
         let rebalance = Rebalance { header, portfolios: rebalanced.collect() };
-        self.rebalances.record(&rebalance).await?;
+        self.rebalances.record(&rebalance).await.map_err(|error| match error {
+            repository::Error::Duplicate { .. } => Error::RebalanceExists(outcome.rebalance),
+            repository::Error::Missing
+            | repository::Error::Conflict { .. }
+            | repository::Error::Corrupt { .. }
+            | repository::Error::Unavailable { .. } => error.into(),
+        })?;
         tracing::info!(
             rebalance_id = %outcome.rebalance,
             model_id = %model.id,

@@ -196,7 +196,7 @@ fn model_order(parameters: &Parameters) -> Result<Vec<(ModelKey, Direction)>, Pr
     ),
 )]
 pub(super) async fn create(app: Data<OrderGeneration>, body: Body) -> Result<HttpResponse, Problem> {
-    let model = app.create_model(body.read(content)?).await?;
+    let model = app.create_model(app.new_model_id(), body.read(content)?).await?;
     Ok(HttpResponse::Created()
         .insert_header((LOCATION, format!("/api/v1/model/{}", model.id)))
         .json(ModelBody::from(&model)))

@@ -3,7 +3,7 @@
 use actix_web::HttpResponse;
 use actix_web::web::Data;
 use application::order_generation::OrderGeneration;
-use application::order_generation::rebalance::{Outcome, PortfolioOutcome};
+use application::order_generation::rebalance::{Outcome, PortfolioOutcome, RebalanceRequest};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::problem::Refusal;
 use domain::order_generation::rebalance::{
@@ -277,7 +277,8 @@ pub(super) async fn model(
     body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.model_id()?;
-    let outcome = app.rebalance_model(&id, body.read(trading_rules)?).await?;
+    let request = RebalanceRequest { rebalance: app.new_rebalance_id(), rules: body.read(trading_rules)? };
+    let outcome = app.rebalance_model(&id, request).await?;
     Ok(HttpResponse::Ok().json(OutcomeBody::all(&outcome)))
 }
 
@@ -313,7 +314,8 @@ pub(super) async fn portfolio(
 ) -> Result<HttpResponse, Problem> {
     let portfolio = parameters.portfolio_id()?;
     let model = parameters.chosen_model()?;
-    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref(), body.read(trading_rules)?).await?;
+    let request = RebalanceRequest { rebalance: app.new_rebalance_id(), rules: body.read(trading_rules)? };
+    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref(), request).await?;
     let decided = outcome.portfolios.first().expect("one portfolio was asked for");
     Ok(HttpResponse::Ok().json(OutcomeBody::new(&outcome, decided)))
 }
