@@ -25,15 +25,16 @@ use crate::{identity, repository, upstream};
 /// How to rebalance, whatever is rebalanced.
 #[derive(Debug, Clone)]
 pub struct RebalanceRequest {
-    /// What it is kept as; [`Error::RebalanceExists`] if that was given before.
-    pub rebalance: RebalanceId,
+    /// What it is kept as; [`Error::RebalanceExists`] if that was given before. `None` for a dry run, of
+    /// which nothing is kept.
+    pub keep_as: Option<RebalanceId>,
     /// In the place of the model's, for this time.
     pub rules: Option<TradingRules>,
 }
 
 /// What a rebalance did, portfolio by portfolio in the model's order.
 pub struct Outcome {
-    pub rebalance: RebalanceId,
+    pub kept_as: Option<RebalanceId>,
     pub date: Timestamp,
     pub rules: TradingRules,
     pub portfolios: Vec<PortfolioOutcome>,
@@ -61,7 +62,7 @@ impl OrderGeneration {
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
         }
-        self.record(&model, &outcome).await?;
+        self.keep(&model, &outcome).await?;
         Ok(outcome)
     }
 
@@ -87,7 +88,7 @@ impl OrderGeneration {
         if let Some(Err(refusal)) = outcome.portfolios.first().map(|decided| &decided.result) {
             return Err(Error::Refused(refusal.clone()));
         }
-        self.record(&model, &outcome).await?;
+        self.keep(&model, &outcome).await?;
         Ok(outcome)
     }
 
@@ -97,7 +98,7 @@ impl OrderGeneration {
         request: RebalanceRequest,
         portfolios: &[PortfolioId],
     ) -> Result<Outcome, Error> {
-        let RebalanceRequest { rebalance, rules } = request;
+        let RebalanceRequest { keep_as, rules } = request;
         let rules = rules.unwrap_or_else(|| model.rules.clone());
         if model.positions.is_empty() {
             return Err(Error::Refused(Refusal::EmptyModel));
@@ -120,7 +121,7 @@ impl OrderGeneration {
             result,
         };
         Ok(Outcome {
-            rebalance,
+            kept_as: keep_as,
             date: self.clock.now(),
             rules,
             portfolios: portfolios.iter().zip(names).zip(decided).map(outcome).collect(),
@@ -186,9 +187,12 @@ impl OrderGeneration {
         Ok(Ok(rebalanced))
     }
 
-    async fn record(&self, model: &Model, outcome: &Outcome) -> Result<(), Error> {
+    async fn keep(&self, model: &Model, outcome: &Outcome) -> Result<(), Error> {
+        let Some(id) = outcome.kept_as else {
+            return Ok(());
+        };
         let header = RebalanceHeader {
-            id: outcome.rebalance,
+            id,
             model: model.id,
             model_name: model.name.clone(),
             date: outcome.date,
@@ -200,14 +204,14 @@ impl OrderGeneration {
         let rebalanced = outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok());
         let rebalance = Rebalance { header, portfolios: rebalanced.collect() };
         self.rebalances.record(&rebalance).await.map_err(|error| match error {
-            repository::Error::Duplicate { .. } => Error::RebalanceExists(outcome.rebalance),
+            repository::Error::Duplicate { .. } => Error::RebalanceExists(id),
             repository::Error::Missing
             | repository::Error::Conflict { .. }
             | repository::Error::Corrupt { .. }
             | repository::Error::Unavailable { .. } => error.into(),
         })?;
         tracing::info!(
-            rebalance_id = %outcome.rebalance,
+            rebalance_id = %id,
             model_id = %model.id,
             rebalanced = rebalance.portfolios.len(),
             failed = rebalance.header.failed.len(),

@@ -5,6 +5,7 @@
 mod concurrency;
 mod configuration;
 mod crash;
+mod dry_run;
 mod harness;
 mod health;
 mod interface;

@@ -28,9 +28,9 @@ pub(crate) struct OutcomeBody<'a> {
     /// Null when the Portfolio Service does not know it, or cannot be asked.
     #[schema(example = "Smith family")]
     portfolio_name: Option<&'a str>,
-    /// The kept record; the same for all portfolios of a model's rebalance.
+    /// The kept record; the same for all portfolios of a model's rebalance, null for a dry run.
     #[schema(example = "6835a1b2c3d4e5f6a7b8c9d1")]
-    rebalance_id: String,
+    rebalance_id: Option<String>,
     status: StatusBody,
     /// Why a failed portfolio was not rebalanced.
     error: Option<ReasonBody>,
@@ -205,7 +205,7 @@ impl<'a> OutcomeBody<'a> {
         Self {
             portfolio_id: decided.portfolio.as_str(),
             portfolio_name: decided.name.as_deref(),
-            rebalance_id: outcome.rebalance.to_string(),
+            rebalance_id: outcome.kept_as.map(|id| id.to_string()),
             status: if rebalanced.is_some() { StatusBody::Rebalanced } else { StatusBody::Failed },
             error: decided.result.as_ref().err().map(ReasonBody::from),
             optimality: rebalanced.map(|rebalanced| OptimalityBody::from(&rebalanced.optimality)),
@@ -251,13 +251,32 @@ const RULES_FOR_THIS_TIME: &str = "Trading rules in the place of the model's, fo
 const NOT_REBALANCED: &str = "It cannot be rebalanced, and `code` says why; or the body is not trading rules, and \
                               `errors` lists everything wrong with it";
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
+pub(crate) struct DryRunQuery {
+    /// Whether to answer as ever but to keep nothing: no record, and the model's date stays. The whole
+    /// answer is made before it is sent.
+    #[param(default = false)]
+    dry_run: Option<bool>,
+}
+
+fn request(
+    app: &OrderGeneration,
+    parameters: &Parameters,
+    body: &OptionalBody,
+) -> Result<RebalanceRequest, Problem> {
+    let keep_as = (!parameters.flag("dry_run", false)?).then(|| app.new_rebalance_id());
+    Ok(RebalanceRequest { keep_as, rules: body.read(trading_rules)? })
+}
+
 /// Rebalances every portfolio that follows a model, and keeps the record.
 ///
 /// A portfolio that cannot be rebalanced is FAILED with its reason, and the others go on. If none can,
 /// or a neighbour is out, nothing is kept.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
-    params(("model_id" = String, Path)),
+    params(("model_id" = String, Path), DryRunQuery),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
@@ -277,7 +296,7 @@ pub(super) async fn model(
     body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.model_id()?;
-    let request = RebalanceRequest { rebalance: app.new_rebalance_id(), rules: body.read(trading_rules)? };
+    let request = request(&app, &parameters, &body)?;
     let outcome = app.rebalance_model(&id, request).await?;
     Ok(HttpResponse::Ok().json(OutcomeBody::all(&outcome)))
 }
@@ -293,7 +312,7 @@ pub(crate) struct ModelQuery {
 /// Rebalances one portfolio to a model that it follows, and keeps the record.
 #[utoipa::path(
     post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
-    params(("portfolio_id" = String, Path), ModelQuery),
+    params(("portfolio_id" = String, Path), ModelQuery, DryRunQuery),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
@@ -314,7 +333,7 @@ pub(super) async fn portfolio(
 ) -> Result<HttpResponse, Problem> {
     let portfolio = parameters.portfolio_id()?;
     let model = parameters.chosen_model()?;
-    let request = RebalanceRequest { rebalance: app.new_rebalance_id(), rules: body.read(trading_rules)? };
+    let request = request(&app, &parameters, &body)?;
     let outcome = app.rebalance_portfolio(&portfolio, model.as_ref(), request).await?;
     let decided = outcome.portfolios.first().expect("one portfolio was asked for");
     Ok(HttpResponse::Ok().json(OutcomeBody::new(&outcome, decided)))
