@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod clock;
 pub mod correlation;
+pub mod deadline;
 pub mod health;
 pub mod identity;
 pub mod order_generation;

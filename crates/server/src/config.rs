@@ -20,6 +20,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("PORT", "http.port", Form::Number),
     ("HTTP_WORKERS", "http.workers", Form::Number),
     ("MAX_BODY_BYTES", "http.max_body_bytes", Form::Number),
+    ("REQUEST_DEADLINE_MS", "http.request_deadline_milliseconds", Form::Number),
     ("CORS_ORIGINS", "http.cors_origins", Form::Text),
     ("SHUTDOWN_TIMEOUT", "http.shutdown_timeout_seconds", Form::Number),
     ("SERVICE_NAME", "service.name", Form::Text),
@@ -76,10 +77,19 @@ pub struct Http {
     pub port: u16,
     pub workers: usize,
     pub max_body_bytes: usize,
+    /// Zero for none.
+    #[serde(rename = "request_deadline_milliseconds", deserialize_with = "milliseconds")]
+    pub request_deadline: Duration,
     #[serde(deserialize_with = "origins")]
     pub cors_origins: Vec<String>,
     #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
     pub shutdown_timeout: Duration,
+}
+
+impl Http {
+    pub fn request_deadline(&self) -> Option<Duration> {
+        Some(self.request_deadline).filter(|deadline| !deadline.is_zero())
+    }
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -46,6 +46,7 @@ impl Service {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workers: compose::or_cores(config.http.workers),
             max_body_bytes: config.http.max_body_bytes,
+            request_deadline: config.http.request_deadline(),
             cors_origins: config.http.cors_origins,
             shutdown_timeout: config.http.shutdown_timeout,
         };

@@ -1,5 +1,5 @@
-//! What every request passes on its way in and out: correlation, security headers, the request log,
-//! and one shape for refusals that are not ours.
+//! What every request passes on its way in and out: its deadline, correlation, security headers, the
+//! request log, and one shape for refusals that are not ours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,10 +11,12 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, ResponseError};
 use application::correlation::{self, CorrelationId};
+use application::deadline;
 use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::problem::Problem;
+use crate::server::Settings;
 
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
@@ -48,6 +50,20 @@ impl Passing {
 impl Drop for Passing {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The API answers in time; a health report takes what its own timeouts let it.
+pub(crate) async fn on_time(
+    settings: Data<Settings>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<impl MessageBody>, Error> {
+    match settings.request_deadline {
+        Some(allowed) if request.path().starts_with("/api/") => {
+            deadline::scope(tokio::time::Instant::now() + allowed, next.call(request)).await
+        }
+        Some(_) | None => next.call(request).await,
     }
 }
 

@@ -16,7 +16,7 @@ use application::health::Health;
 use application::order_generation::OrderGeneration;
 
 use crate::health::{self, Lifetime};
-use crate::passage::{CORRELATION_ID, InFlight, passage};
+use crate::passage::{CORRELATION_ID, InFlight, on_time, passage};
 use crate::{openapi, order_generation, routing};
 
 #[derive(Debug, Clone)]
@@ -27,6 +27,8 @@ pub struct Settings {
     pub workers: usize,
     /// A larger body is refused with 413.
     pub max_body_bytes: usize,
+    /// What is done for a request of the API ends by then, its calls to the neighbours above all.
+    pub request_deadline: Option<Duration>,
     /// Origins whose pages may call; `*` for any.
     pub cors_origins: Vec<String>,
     /// How long requests under way may take once the server stops.
@@ -60,6 +62,7 @@ pub async fn serve(
             .wrap(cors(&settings.cors_origins))
             .wrap(Compress::default())
             .wrap(from_fn(passage))
+            .wrap(from_fn(on_time))
             .configure(order_generation::routes)
             .configure(health::routes)
             .configure(openapi::routes(&settings))
