@@ -1,6 +1,7 @@
 //! Commands for those who work on this repository: `cargo xtask <command>`.
 
 mod bench;
+mod docs;
 mod mongod;
 mod test;
 mod tidy;
@@ -15,6 +16,8 @@ usage: cargo xtask <command>
 
   test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
                          the arguments go to `cargo test`, whose output is then shown whole
+  docs                   writes the documents that are made from the code: the description of the
+                         interface and the table of settings
   bench optimiser [--class NAME]... [--size N]... [--no-cbc]
                          how long an answer takes, exactly and by CBC, and how many portfolios a second
   bench store            how fast models and rebalances are kept and read, in each store and by
@@ -37,6 +40,7 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         ["test"] => test::run(&[]),
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
+        ["docs"] => docs::run(),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["mongod", "install"] => mongod::install(),
         ["mongod", "start", arguments @ ..] => mongod::start(arguments),

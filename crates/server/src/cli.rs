@@ -1,7 +1,10 @@
 //! The command line.
 
+pub(crate) mod examples;
+
 use std::ffi::OsString;
 use std::future::Future;
+use std::io::{Write, stdout};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -9,20 +12,23 @@ use std::process::ExitCode;
 use anyhow::Context;
 use chrono::NaiveDate;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use tokio::runtime::Runtime;
 use tokio::select;
 
-use crate::config::{self, Config, Overrides};
+use crate::config::{Config, Layers, Overrides};
 #[cfg(feature = "cbc")]
 use crate::optimizer::cbc;
 use crate::service::{Service, asked_to_stop};
 use crate::store::Store;
-use crate::{demo, sandbox_command, telemetry};
+use crate::{config_command, demo, sandbox_command, telemetry};
 
 /// The GlobeCo investment services.
+///
+/// The Order Generation Service keeps investment models and rebalances the portfolios that follow them.
 #[derive(Parser)]
-#[command(name = "globeco", version)]
+#[command(name = "globeco", version, after_help = examples::GLOBECO)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,13 +37,26 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Run a service until it is asked to stop.
+    #[command(after_help = examples::SERVE)]
     Serve(Serve),
     /// Make the tables or indexes that a service's store lacks, and exit.
+    #[command(after_help = examples::MIGRATE)]
     Migrate(Migrate),
+    /// Show or check what a service is configured with; nothing is started or opened.
+    #[command(subcommand)]
+    Config(config_command::Command),
+    /// Print the interface of a service as OpenAPI 3.1.
+    #[command(after_help = examples::OPENAPI)]
+    Openapi(Openapi),
     /// Rebalance example portfolios through the real HTTP API, and show what happened.
+    #[command(after_help = examples::DEMO)]
     Demo(demo::Options),
     /// Run the four neighbours of order generation, to serve against.
+    #[command(after_help = examples::SANDBOX)]
     Sandbox(sandbox_command::Options),
+    /// Print a shell's completions of these commands.
+    #[command(after_help = examples::COMPLETIONS)]
+    Completions { shell: Shell },
     /// Solve for a service that started this process.
     #[cfg(feature = "cbc")]
     #[command(name = cbc::WORKER, hide = true)]
@@ -45,12 +64,12 @@ enum Command {
 }
 
 #[derive(Clone, Copy, ValueEnum)]
-enum ServiceName {
+pub(crate) enum ServiceName {
     OrderGeneration,
 }
 
 #[derive(Args)]
-struct Serve {
+pub(crate) struct Serve {
     service: ServiceName,
     #[command(flatten)]
     settings: Settings,
@@ -60,6 +79,12 @@ struct Serve {
     /// Port to listen on; 0 takes any free one.
     #[arg(long)]
     port: Option<u16>,
+}
+
+#[derive(Args)]
+struct Openapi {
+    #[arg(default_value = "order-generation")]
+    service: ServiceName,
 }
 
 #[derive(Args)]
@@ -84,12 +109,33 @@ struct Settings {
 
 impl Settings {
     /// Reads all layers and starts the log.
-    fn load(self, mut overrides: Overrides) -> anyhow::Result<Config> {
-        overrides.text("store.url", self.database_url);
-        overrides.text("log.level", self.log_level);
-        let config = config::load(&self.files, &overrides)?;
+    fn load(self, overrides: Overrides) -> anyhow::Result<Config> {
+        let config = self.layers(overrides).config();
+        let config = config.map_err(|faults| anyhow::anyhow!(faults.join("; ")))?;
         telemetry::start(&config.log.level)?;
         Ok(config)
+    }
+
+    fn layers(self, mut overrides: Overrides) -> Layers {
+        overrides.text("store.url", self.database_url);
+        overrides.text("log.level", self.log_level);
+        Layers::read(&self.files, &overrides)
+    }
+}
+
+impl Serve {
+    /// All that the service would be configured with.
+    pub(crate) fn layers(self) -> Layers {
+        let (settings, overrides) = self.overrides();
+        settings.layers(overrides)
+    }
+
+    fn overrides(self) -> (Settings, Overrides) {
+        let Self { service: ServiceName::OrderGeneration, settings, host, port } = self;
+        let mut overrides = Overrides::default();
+        overrides.text("http.host", host);
+        overrides.number("http.port", port.map(u64::from));
+        (settings, overrides)
     }
 }
 
@@ -134,6 +180,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let done = match cli.command {
         Command::Serve(options) => finished(serve(options)),
         Command::Migrate(options) => finished(migrate(options)),
+        Command::Config(command) => config_command::run(command),
+        Command::Openapi(options) => openapi(&options),
+        Command::Completions { shell } => completions(shell),
         Command::Demo(options) => finished(demo::run(&options)),
         Command::Sandbox(options) => finished(sandbox_command::run(&options)),
         #[cfg(feature = "cbc")]
@@ -156,11 +205,8 @@ fn finished(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 }
 
 async fn serve(options: Serve) -> anyhow::Result<()> {
-    let ServiceName::OrderGeneration = options.service;
-    let mut overrides = Overrides::default();
-    overrides.text("http.host", options.host);
-    overrides.number("http.port", options.port.map(u64::from));
-    let config = options.settings.load(overrides)?;
+    let (settings, overrides) = options.overrides();
+    let config = settings.load(overrides)?;
 
     let mut stop = pin!(asked_to_stop()?);
     let service = select! {
@@ -182,10 +228,21 @@ async fn migrate(options: Migrate) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn openapi(options: &Openapi) -> anyhow::Result<()> {
+    let ServiceName::OrderGeneration = options.service;
+    let config = Layers::of_defaults().config().map_err(|faults| anyhow::anyhow!(faults.join("; ")))?;
+    let description = web::description(&config.service.name, env!("CARGO_PKG_VERSION"));
+    Ok(writeln!(stdout(), "{description}")?)
+}
+
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "globeco", &mut script);
+    Ok(stdout().write_all(&script)?)
+}
+
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

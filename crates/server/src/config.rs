@@ -1,14 +1,19 @@
 //! Configuration: the annotated defaults in the binary, then files, then the environment, then flags.
 
+mod layers;
+pub(crate) mod reference;
+mod secrets;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
 use domain::order_generation::problem::BandPolicy;
-use figment::Figment;
-use figment::providers::{Format, Serialized, Toml};
 use serde::{Deserialize, Deserializer};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+pub use layers::{Layers, Origin, Overrides, Setting};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -50,6 +55,14 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("PRICE_CACHE_TTL", "neighbours.price_ttl_seconds", Form::Number),
     ("NAME_CACHE_TTL", "neighbours.name_ttl_seconds", Form::Number),
     ("CACHE_CAPACITY", "neighbours.cache_capacity", Form::Number),
+];
+
+/// The flags of `globeco serve`, and the setting each of them gives.
+const FLAGS: &[(&str, &str)] = &[
+    ("--host", "http.host"),
+    ("--port", "http.port"),
+    ("--database-url", "store.url"),
+    ("--log-level", "log.level"),
 ];
 
 /// How a variable's text is read: `DATABASE_NAME=2024` is a name, `PORT=2024` a number.
@@ -101,6 +114,7 @@ pub struct Service {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
+    #[serde(deserialize_with = "log_filter")]
     pub level: String,
 }
 
@@ -210,98 +224,49 @@ pub enum Location {
     },
 }
 
+/// A setting that is sound by itself, and of no use with the others.
+#[derive(Debug, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct Unusable {
+    pub key: &'static str,
+    pub reason: String,
+}
+
 impl Store {
-    pub fn location(&self) -> anyhow::Result<Location> {
+    pub fn location(&self) -> Result<Location, Unusable> {
+        let unusable_url = |reason: String| Unusable { key: "store.url", reason };
+        let unusable_name = |reason: String| Unusable { key: "store.name", reason };
         if self.url.is_empty() {
             let is_plain = !self.name.is_empty() && !self.name.contains(['/', '\\', '\0']);
-            ensure!(is_plain, "DATABASE_NAME (store.name): {:?} cannot name a file", self.name);
-            return Ok(Location::Sqlite(PathBuf::from("data").join(format!("{}.db", self.name))));
+            return if is_plain {
+                Ok(Location::Sqlite(PathBuf::from("data").join(format!("{}.db", self.name))))
+            } else {
+                Err(unusable_name(format!("{:?} cannot name a file", self.name)))
+            };
         }
         match self.url.split_once(':') {
-            Some(("sqlite", path)) => {
-                let path = path.strip_prefix("//").unwrap_or(path);
-                ensure!(!path.is_empty(), "DATABASE_URL (store.url): sqlite: needs a path after it");
-                Ok(Location::Sqlite(path.into()))
+            Some(("sqlite", path)) => match path.strip_prefix("//").unwrap_or(path) {
+                "" => Err(unusable_url("sqlite: needs a path after it".to_owned())),
+                path => Ok(Location::Sqlite(path.into())),
+            },
+            Some(("mongodb" | "mongodb+srv", _)) if self.name.is_empty() => {
+                Err(unusable_name("a database needs a name".to_owned()))
             }
             Some(("mongodb" | "mongodb+srv", _)) => {
-                ensure!(!self.name.is_empty(), "DATABASE_NAME (store.name): a database needs a name");
                 Ok(Location::Mongodb { url: self.url.clone(), database: self.name.clone() })
             }
             // A URL may hold a password, so only its scheme is repeated.
-            Some((scheme, _)) => bail!(
-                "DATABASE_URL (store.url): there is no store for the scheme {scheme:?}; \
-                 use sqlite:PATH or mongodb://HOST"
-            ),
-            None => bail!("DATABASE_URL (store.url): it has no scheme; use sqlite:PATH or mongodb://HOST"),
+            Some((scheme, _)) => Err(unusable_url(format!(
+                "there is no store for the scheme {scheme:?}; use sqlite:PATH or mongodb://HOST"
+            ))),
+            None => Err(unusable_url("it has no scheme; use sqlite:PATH or mongodb://HOST".to_owned())),
         }
     }
 }
 
-/// What command-line flags say, over everything else.
-#[derive(Debug, Clone, Default)]
-pub struct Overrides(Vec<(&'static str, String, Form)>);
-
-impl Overrides {
-    pub fn text(&mut self, key: &'static str, value: Option<String>) {
-        self.0.extend(value.map(|value| (key, value, Form::Text)));
-    }
-
-    pub fn number(&mut self, key: &'static str, value: Option<u64>) {
-        self.0.extend(value.map(|value| (key, value.to_string(), Form::Number)));
-    }
-}
-
-/// Reads all layers; an error names the setting, its variable, and what is wrong.
+/// Reads all layers; an error names everything that is wrong.
 pub fn load(files: &[PathBuf], overrides: &Overrides) -> anyhow::Result<Config> {
-    let mut layers = Figment::from(Toml::string(DEFAULTS));
-    for file in files {
-        ensure!(file.is_file(), "no configuration file at {}", file.display());
-        layers = layers.merge(Toml::file_exact(file));
-    }
-    layers = with_environment(layers);
-    for (key, value, form) in &overrides.0 {
-        layers = match form {
-            Form::Text => layers.merge(Serialized::default(key, value)),
-            Form::Number => {
-                layers.merge(Serialized::default(key, value.parse::<u64>().context("a flag's number")?))
-            }
-        };
-    }
-    layers.extract().map_err(|error| explained(&error))
-}
-
-fn with_environment(layers: Figment) -> Figment {
-    VARIABLES.iter().fold(layers, |layers, (variable, key, form)| match value_of(variable) {
-        None => layers,
-        Some(text) => match (form, text.trim().parse::<u64>()) {
-            (Form::Number, Ok(number)) => layers.merge(Serialized::default(key, number)),
-            // Not a number after all: extraction will say so, naming the variable.
-            (Form::Number, Err(_)) | (Form::Text, _) => layers.merge(Serialized::default(key, text)),
-        },
-    })
-}
-
-fn value_of(variable: &str) -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "this is where configuration is read")]
-    std::env::var(variable).ok()
-}
-
-/// `PORT (http.port): invalid type: found string "abc", expected u16`, and the file if it is one's.
-fn explained(error: &figment::Error) -> anyhow::Error {
-    let one = |error: figment::Error| {
-        let key = error.path.join(".");
-        let variables: Vec<&str> =
-            VARIABLES.iter().filter(|(_, known, _)| *known == key).map(|(variable, ..)| *variable).collect();
-        let setting = match variables.as_slice() {
-            [] => key,
-            variables => format!("{} ({key})", variables.join(" or ")),
-        };
-        let file = error.metadata.as_ref().and_then(|metadata| metadata.source.as_ref()?.file_path());
-        let file = file.map(|file| file.display().to_string());
-        let parts = [file.as_deref().unwrap_or_default(), &setting, &error.kind.to_string()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(": ")
-    };
-    anyhow::anyhow!(error.clone().into_iter().map(one).collect::<Vec<_>>().join("; "))
+    Layers::read(files, overrides).config().map_err(|faults| anyhow::anyhow!(faults.join("; ")))
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
@@ -329,6 +294,17 @@ fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D:
     }
 }
 
+fn log_filter<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    // A filter takes any lone word for the name of a module, and so `verbose` for silence.
+    let mut lone_words = text.split(',').filter(|directive| !directive.contains(['=', '[']));
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+    if lone_words.all(is_level) && EnvFilter::try_new(&text).is_ok() {
+        return Ok(text);
+    }
+    Err(serde::de::Error::custom(format!("{text:?} is neither a level nor a log filter")))
+}
+
 fn band_policy<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BandPolicy, D::Error> {
     match String::deserialize(deserializer)?.as_str() {
         "strict" => Ok(BandPolicy::Strict),
@@ -352,14 +328,14 @@ mod tests {
 
     #[test]
     fn every_variable_is_documented_in_the_defaults_beside_a_setting_that_exists() {
-        let defaults = Figment::from(Toml::string(DEFAULTS));
+        let settings = Layers::of_defaults().settings().unwrap();
         for (variable, key, _) in VARIABLES {
             let in_brackets = DEFAULTS.lines().filter(|line| line.starts_with('#')).any(|line| {
                 let named = line.split_once('[').and_then(|(_, rest)| rest.split_once(']'));
                 named.is_some_and(|(names, _)| names.split([',', ' ']).any(|name| name == *variable))
             });
             assert!(in_brackets, "{variable}");
-            assert!(defaults.find_value(key).is_ok(), "{key}");
+            assert!(settings.iter().any(|setting| setting.key == *key), "{key}");
         }
     }
 
@@ -376,7 +352,7 @@ mod tests {
 
     #[test]
     fn the_defaults_alone_are_a_configuration() {
-        let config: Config = Figment::from(Toml::string(DEFAULTS)).extract().unwrap();
+        let config = Layers::of_defaults().config().unwrap();
         assert_eq!(config.http.port, 8080);
         assert_eq!(config.http.cors_origins, ["*"]);
         assert_eq!(

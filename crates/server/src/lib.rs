@@ -4,6 +4,7 @@ mod cli;
 mod clock;
 mod compose;
 pub mod config;
+mod config_command;
 mod demo;
 mod optimizer;
 mod sandbox_command;

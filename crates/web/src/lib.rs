@@ -17,4 +17,5 @@ mod scalar;
 mod server;
 mod streamed;
 
+pub use openapi::description;
 pub use server::{Settings, serve};

@@ -53,7 +53,8 @@ struct Interface;
 
 /// The description as the service gives it, and its page, with nothing fetched from outside.
 pub(crate) fn routes(settings: &Settings) -> impl FnOnce(&mut ServiceConfig) + use<> {
-    let description = Bytes::from(document(settings).to_json().expect("a description is plain JSON"));
+    let document = document(&settings.service_name, &settings.version);
+    let description = Bytes::from(document.to_json().expect("a description is plain JSON"));
     let page = Config::new([DESCRIPTION]).validator_url("none").try_it_out_enabled(true);
 
     let describe = move || {
@@ -115,10 +116,15 @@ fn give_form((_, response): (&String, &mut RefOr<Response>)) {
     }
 }
 
-fn document(settings: &Settings) -> utoipa::openapi::OpenApi {
+/// The interface of order generation as OpenAPI 3.1, for reading.
+pub fn description(service_name: &str, version: &str) -> String {
+    document(service_name, version).to_pretty_json().expect("a description is plain JSON")
+}
+
+fn document(service_name: &str, version: &str) -> utoipa::openapi::OpenApi {
     let mut document = Interface::openapi();
-    document.info.title.clone_from(&settings.service_name);
-    document.info.version.clone_from(&settings.version);
+    service_name.clone_into(&mut document.info.title);
+    version.clone_into(&mut document.info.version);
     document
 }
 

@@ -2,9 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "Clippy sees no test in the helpers of one")]
 
+mod commands;
 mod concurrency;
 mod configuration;
 mod crash;
+mod documents;
 mod dry_run;
 mod harness;
 mod health;
