@@ -14,6 +14,8 @@ use domain::order_generation::rebalance::Unsound;
 use crate::clock::Clock;
 use crate::{repository, upstream};
 
+pub use self_test::is_self_test;
+
 use ports::{
     HoldingsSource, ModelRepository, Optimizer, OptimizerError, PortfolioDirectory, PriceSource,
     RebalanceRepository,

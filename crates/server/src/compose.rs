@@ -12,6 +12,9 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::optimizer::optimizer;
 use crate::store::{Ports, Store};
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::optimizer::ObservedOptimizer;
+use crate::telemetry::store::{Observed, StoreFigures};
 
 /// The use cases, wired, and what must be closed when they are done with.
 pub(crate) struct Composed {
@@ -20,18 +23,21 @@ pub(crate) struct Composed {
     pub(crate) store: Store,
 }
 
-pub(crate) async fn order_generation(config: &Config) -> anyhow::Result<Composed> {
+pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyhow::Result<Composed> {
+    let meter = metrics.meter();
     let store = Store::open(&config.store).await?;
     let Ports { models, rebalances, probe } = store.ports();
     let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
+    let figures = StoreFigures::new(meter, store.system());
+    StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());
     let app = OrderGeneration {
-        models,
-        rebalances,
+        models: Box::new(Observed { inner: models, figures: figures.clone() }),
+        rebalances: Box::new(Observed { inner: rebalances, figures }),
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),
         portfolios: Box::new(neighbours.directory),
-        optimizer: optimizer(&config.rebalance)?,
+        optimizer: Box::new(ObservedOptimizer::new(optimizer(&config.rebalance)?, meter)),
         clock: Box::new(SystemClock),
         policy: Policy {
             max_parallel: config.rebalance.max_parallel.get(),

@@ -3,6 +3,7 @@
 mod layers;
 pub(crate) mod reference;
 mod secrets;
+mod telemetry;
 
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 pub use layers::{Layers, Origin, Overrides, Setting};
+pub use telemetry::{Collector, Export, Headers, Protocol, Sampling, Telemetry};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
 
@@ -55,6 +57,24 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("PRICE_CACHE_TTL", "neighbours.price_ttl_seconds", Form::Number),
     ("NAME_CACHE_TTL", "neighbours.name_ttl_seconds", Form::Number),
     ("CACHE_CAPACITY", "neighbours.cache_capacity", Form::Number),
+    ("ENABLE_METRICS", "telemetry.count_requests", Form::Text),
+    ("OTEL_SERVICE_NAME", "telemetry.service_name", Form::Text),
+    ("OTEL_RESOURCE_ATTRIBUTES", "telemetry.resource_attributes", Form::Text),
+    ("OTEL_SDK_DISABLED", "telemetry.disabled", Form::Text),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "telemetry.endpoint", Form::Text),
+    ("OTEL_COLLECTOR_GRPC_ENDPOINT", "telemetry.grpc_endpoint", Form::Text),
+    ("OTEL_COLLECTOR_HTTP_ENDPOINT", "telemetry.http_endpoint", Form::Text),
+    ("OTEL_EXPORTER_OTLP_PROTOCOL", "telemetry.protocol", Form::Text),
+    ("OTEL_EXPORTER_OTLP_INSECURE", "telemetry.insecure", Form::Text),
+    ("OTEL_INSECURE", "telemetry.insecure", Form::Text),
+    ("OTEL_EXPORTER_OTLP_HEADERS", "telemetry.headers", Form::Text),
+    ("OTEL_EXPORTER_OTLP_TIMEOUT", "telemetry.timeout_milliseconds", Form::Number),
+    ("OTEL_TRACES_EXPORTER", "telemetry.traces", Form::Text),
+    ("OTEL_METRICS_EXPORTER", "telemetry.metrics", Form::Text),
+    ("OTEL_LOGS_EXPORTER", "telemetry.logs", Form::Text),
+    ("OTEL_TRACES_SAMPLER", "telemetry.sampler", Form::Text),
+    ("OTEL_TRACES_SAMPLER_ARG", "telemetry.sampler_argument", Form::Text),
+    ("OTEL_METRIC_EXPORT_INTERVAL", "telemetry.metric_interval_milliseconds", Form::Number),
 ];
 
 /// The flags of `globeco serve`, and the setting each of them gives.
@@ -81,6 +101,7 @@ pub struct Config {
     pub store: Store,
     pub rebalance: Rebalance,
     pub neighbours: Neighbours,
+    pub telemetry: Telemetry,
 }
 
 #[derive(Debug, Clone, Deserialize)]

@@ -2,18 +2,23 @@
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::select;
 
 use crate::compose::{self, Composed};
 use crate::config::Config;
+use crate::telemetry::http::HttpTelemetry;
+use crate::telemetry::metrics::Metrics;
+use crate::telemetry::resource::resource;
 
 /// The Order Generation Service, wired and listening, but not answering yet.
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     composed: Composed,
+    metrics: Metrics,
     config: Config,
 }
 
@@ -25,12 +30,13 @@ impl Service {
             format!("HOST, PORT (http.host, http.port): cannot listen on {}:{}", address.0, address.1)
         })?;
         let address = listener.local_addr()?;
-        let composed = compose::order_generation(&config).await?;
+        let metrics = Metrics::start(resource(&config.telemetry))?;
+        let composed = compose::order_generation(&config, &metrics).await?;
         if let Err(error) = composed.store.prepare().await {
             // It is tried again by the first call that needs it.
             tracing::warn!(error = format!("{error:#}"), "the store cannot be prepared yet");
         }
-        Ok(Self { listener, address, composed, config })
+        Ok(Self { listener, address, composed, metrics, config })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -39,8 +45,9 @@ impl Service {
 
     /// Answers requests until `shutdown` completes; then finishes those under way and closes the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, address, composed, config } = self;
+        let Self { listener, address, composed, metrics, config } = self;
         let Composed { app, health, store } = composed;
+        let telemetry = HttpTelemetry::new(Arc::new(metrics), config.telemetry.count_requests);
         let settings = web::Settings {
             service_name: config.service.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -52,7 +59,7 @@ impl Service {
         };
         tracing::info!(%address, "order generation is listening");
 
-        let serve = web::serve(listener, app, health.clone(), settings, shutdown);
+        let serve = web::serve(listener, app, health.clone(), Arc::new(telemetry), settings, shutdown);
         select! {
             served = serve => served.context("the HTTP server failed")?,
             () = health.watch(config.neighbours.probe_pause) => {}

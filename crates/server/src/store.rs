@@ -21,6 +21,9 @@ pub(crate) struct Ports {
     pub(crate) probe: Box<dyn Probe>,
 }
 
+/// A pool, how many of its connections are used, and how many idle.
+pub(crate) type Pool = (&'static str, u64, u64);
+
 impl Store {
     /// A file is opened and brought up to date; a server need not be there yet.
     pub(crate) async fn open(config: &config::Store) -> anyhow::Result<Self> {
@@ -42,6 +45,27 @@ impl Store {
                 };
                 let refused = "DATABASE_URL, DATABASE_NAME (store.url, store.name)";
                 Ok(Self::Mongodb(MongoStore::connect(&config).await.context(refused)?))
+            }
+        }
+    }
+
+    /// As OpenTelemetry names it.
+    pub(crate) fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "sqlite",
+            Self::Mongodb(_) => "mongodb",
+        }
+    }
+
+    pub(crate) fn pools(&self) -> Vec<Pool> {
+        match self {
+            Self::Sqlite(store) => {
+                let (readers, writer) = (store.readers(), store.writer());
+                vec![("readers", readers.used, readers.idle), ("writer", writer.used, writer.idle)]
+            }
+            Self::Mongodb(store) => {
+                let connections = store.connections();
+                vec![("mongodb", connections.used, connections.idle)]
             }
         }
     }

@@ -1,5 +1,12 @@
 //! Log lines: JSON, one object a line, on standard output.
 
+pub(crate) mod http;
+pub(crate) mod metrics;
+pub(crate) mod optimizer;
+mod process;
+pub(crate) mod resource;
+pub(crate) mod store;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::FmtSpan;
 

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod connections;
 mod decimal;
 mod document;
 mod failure;
@@ -31,7 +32,10 @@ use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Collection, Database};
 use tokio::sync::OnceCell;
 
+use crate::connections::Connecting;
 use crate::failure::failed;
+
+pub use crate::connections::Connections;
 
 #[derive(Clone)]
 pub struct Config {
@@ -54,6 +58,7 @@ pub struct MongoStore {
     client: Client,
     database: Database,
     deployment: Arc<OnceCell<Deployment>>,
+    connecting: Connecting,
     patience: Duration,
 }
 
@@ -94,9 +99,13 @@ impl MongoStore {
         if !is_database_name(&config.database) {
             return Err(ConnectError::Database(config.database.clone()));
         }
-        let client = Client::with_options(options(config).await?).map_err(|_| ConnectError::Malformed)?;
+        let connecting = Connecting::default();
+        let mut options = options(config).await?;
+        options.cmap_event_handler = Some(connecting.handler());
+        let client = Client::with_options(options).map_err(|_| ConnectError::Malformed)?;
         let database = client.database(&config.database);
-        Ok(Self { client, database, deployment: Arc::default(), patience: config.timeout * PATIENCE })
+        let patience = config.timeout * PATIENCE;
+        Ok(Self { client, database, deployment: Arc::default(), connecting, patience })
     }
 
     /// Creates the indexes that are missing, and removes what a crash cut off.
@@ -110,6 +119,10 @@ impl MongoStore {
     /// Ends the calls under way and closes the connections, those of all clones too.
     pub async fn close(&self) {
         self.client.clone().shutdown().immediate(true).await;
+    }
+
+    pub fn connections(&self) -> Connections {
+        self.connecting.now()
     }
 
     /// What the server can do, once everything is prepared.

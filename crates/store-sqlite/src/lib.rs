@@ -46,6 +46,13 @@ pub struct SqliteStore {
     writer: SqlitePool,
 }
 
+/// The connections of a pool right now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connections {
+    pub used: u64,
+    pub idle: u64,
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("`{}` is a directory, not a database file", path.display())]
@@ -99,6 +106,16 @@ impl SqliteStore {
         self.writer.close().await;
     }
 
+    /// Of those that read.
+    pub fn readers(&self) -> Connections {
+        connections(&self.readers)
+    }
+
+    /// Of the one that writes.
+    pub fn writer(&self) -> Connections {
+        connections(&self.writer)
+    }
+
     /// A view of one moment, given up by dropping it.
     async fn read(&self) -> Result<Transaction<'static, Sqlite>, sqlx::Error> {
         self.readers.begin().await
@@ -124,6 +141,11 @@ async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     MIGRATIONS.run(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+fn connections(pool: &SqlitePool) -> Connections {
+    let (open, idle) = (u64::from(pool.size()), pool.num_idle() as u64);
+    Connections { used: open.saturating_sub(idle), idle }
 }
 
 fn connecting(config: &Config) -> SqliteConnectOptions {

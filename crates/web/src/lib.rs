@@ -16,6 +16,8 @@ mod routing;
 mod scalar;
 mod server;
 mod streamed;
+mod telemetry;
 
 pub use openapi::description;
 pub use server::{Settings, serve};
+pub use telemetry::{ABANDONED, Exchange, OTHER_METHOD, Telemetry, UNMATCHED};

@@ -17,6 +17,7 @@ use crate::order_generation::rebalances::{
 use crate::problem::{Problem, ProblemBody};
 use crate::routing::{exactly, resource};
 use crate::server::Settings;
+use crate::telemetry;
 
 const DESCRIPTION: &str = "/openapi.json";
 
@@ -35,7 +36,7 @@ const DESCRIPTION: &str = "/openapi.json";
         rebalance::model, rebalance::portfolio,
         rebalances::list, rebalances::containing, rebalances::find, rebalances::portfolios,
         rebalances::positions, rebalances::delete,
-        health::live, health::ready, health::detailed,
+        health::live, health::ready, health::detailed, telemetry::metrics,
     ),
     components(schemas(
         ModelBody, NewModelBody, ReplacedModelBody, PortfoliosBody, models::PositionBody,

@@ -2,7 +2,7 @@
 //! request log, and one shape for refusals that are not ours.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,11 +12,13 @@ use actix_web::web::Data;
 use actix_web::{Error, ResponseError};
 use application::correlation::{self, CorrelationId};
 use application::deadline;
-use tracing::Instrument;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::problem::Problem;
 use crate::server::Settings;
+use crate::telemetry::{Journey, ProblemCode, Telemetry};
 
 pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 
@@ -69,19 +71,21 @@ pub(crate) async fn on_time(
 
 pub(crate) async fn passage(
     in_flight: Data<InFlight>,
+    telemetry: Data<dyn Telemetry>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let _passing = Passing::enter(in_flight);
     let id = correlation_id(request.headers());
-    let span = tracing::info_span!("request", correlation_id = %id, method = %request.method(), path = request.path());
+    let mut journey = Journey::new(telemetry, &request);
+    let span = span(&id, &journey, &request);
+    journey.began(&span, &request);
     let policy = if request.path().starts_with("/docs") { DOCS_POLICY } else { API_POLICY };
 
     let answer = async {
-        let start = Instant::now();
-        let answer = next.call(request).await;
-        log(&answer, start.elapsed());
-        answer.map(in_our_form)
+        let answer = next.call(request).await.map(in_our_form);
+        tell(&answer, &mut journey);
+        answer
     };
     let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
     set_headers(response.headers_mut(), &id, policy);
@@ -107,11 +111,38 @@ fn correlation_id(headers: &HeaderMap) -> CorrelationId {
     given.unwrap_or_else(|| CorrelationId::new(&Uuid::new_v4().to_string()).expect("36 visible characters"))
 }
 
-fn log<B>(answer: &Result<ServiceResponse<B>, Error>, took: Duration) {
-    let status = match answer {
-        Ok(response) => response.status(),
-        Err(error) => error.as_response_error().status_code(),
+/// The fields are named as OpenTelemetry's conventions for HTTP have it.
+fn span(id: &CorrelationId, journey: &Journey, request: &ServiceRequest) -> Span {
+    let Journey { method, route, .. } = journey;
+    tracing::info_span!(
+        "request",
+        correlation_id = %id,
+        otel.name = format!("{method} {route}"),
+        otel.kind = "server",
+        http.request.method = method,
+        http.route = route,
+        url.path = request.path(),
+        url.scheme = "http",
+        http.response.status_code = Empty,
+        error.type = Empty,
+        otel.status_code = Empty,
+    )
+}
+
+/// Tells the log, the span and whoever counts what a request came to.
+fn tell<B>(answer: &Result<ServiceResponse<B>, Error>, journey: &mut Journey) {
+    let (status, problem) = match answer {
+        Ok(response) => (response.status(), response.response().extensions().get().copied()),
+        Err(error) => (error.as_response_error().status_code(), None),
     };
+    journey.answered(status, problem);
+    let span = Span::current();
+    span.record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("error.type", problem.map_or(status.as_str(), |ProblemCode(code)| code));
+        span.record("otel.status_code", "ERROR");
+    }
+    let took = journey.took();
     let (status, duration_ms) = (status.as_u16(), took.as_millis());
     if SLOW < took {
         tracing::warn!(status, duration_ms, "slow request");

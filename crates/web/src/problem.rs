@@ -13,6 +13,8 @@ use domain::order_generation::model::ChangeRefused;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::telemetry::ProblemCode;
+
 /// How long a client should wait before it tries a neighbour's outage again, in seconds.
 const RETRY_AFTER: u32 = 5;
 
@@ -248,6 +250,7 @@ impl ResponseError for Problem {
     fn error_response(&self) -> HttpResponse {
         let mut response = HttpResponse::build(self.status);
         response.content_type("application/problem+json");
+        response.extensions_mut().insert(ProblemCode(self.kind.code));
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
         }

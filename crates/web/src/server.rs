@@ -17,6 +17,7 @@ use application::order_generation::OrderGeneration;
 
 use crate::health::{self, Lifetime};
 use crate::passage::{CORRELATION_ID, InFlight, on_time, passage};
+use crate::telemetry::{self, Telemetry};
 use crate::{openapi, order_generation, routing};
 
 #[derive(Debug, Clone)]
@@ -40,11 +41,13 @@ pub async fn serve(
     listener: TcpListener,
     app: Arc<OrderGeneration>,
     health: Arc<Health>,
+    telemetry: Arc<dyn Telemetry>,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let app: Data<OrderGeneration> = app.into();
     let health: Data<Health> = health.into();
+    let telemetry: Data<dyn Telemetry> = telemetry.into();
     let lifetime = Data::new(Lifetime { started: Instant::now(), draining: AtomicBool::new(false) });
     let in_flight = Data::new(InFlight::default());
     let Settings { workers, shutdown_timeout, .. } = settings;
@@ -55,6 +58,7 @@ pub async fn serve(
         App::new()
             .app_data(app.clone())
             .app_data(health.clone())
+            .app_data(telemetry.clone())
             .app_data(state.clone())
             .app_data(in_flight.clone())
             .app_data(settings.clone())
@@ -65,6 +69,7 @@ pub async fn serve(
             .wrap(from_fn(on_time))
             .configure(order_generation::routes)
             .configure(health::routes)
+            .configure(telemetry::routes)
             .configure(openapi::routes(&settings))
             .default_service(web::to(routing::no_such_route))
     };

@@ -18,8 +18,15 @@ const USED_ONLY_BY: &[Row] = &[
     ("figment", &["server"]),
     // `bench`: to compare it with the store.
     ("mongodb", &["bench", "store-mongodb"]),
+    ("opentelemetry", &["server"]),
+    ("opentelemetry-appender-tracing", &["server"]),
+    ("opentelemetry-otlp", &["server"]),
+    ("opentelemetry-prometheus", &["server"]),
+    ("opentelemetry_sdk", &["server"]),
+    ("prometheus", &["server"]),
     ("reqwest", &["server", "upstream-http"]),
     ("sqlx", &["store-sqlite"]),
+    ("tracing-opentelemetry", &["server"]),
 ];
 
 /// These libraries are kept out of the crates listed.
@@ -77,6 +84,8 @@ mod tests {
             ("server", "mongodb", false),
             ("sandbox", "reqwest", false),
             ("upstream-http", "figment", false),
+            ("server", "opentelemetry", true),
+            ("web", "opentelemetry", false),
         ] {
             assert_eq!(may_use(user, library), allowed, "{user} {library}");
         }

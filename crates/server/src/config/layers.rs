@@ -150,7 +150,12 @@ impl Layers {
                 return Err(faults);
             }
         };
-        if let Err(Unusable { key, reason }) = config.store.location() {
+        let unusable = [
+            config.store.location().err(),
+            config.telemetry.collector().err(),
+            config.telemetry.sampling().err(),
+        ];
+        for Unusable { key, reason } in unusable.into_iter().flatten() {
             faults.push(self.fault(key, &reason));
         }
         if faults.is_empty() { Ok(config) } else { Err(faults) }

@@ -20,4 +20,5 @@ mod problems;
 mod process;
 mod rebalance;
 mod rebalances;
+mod telemetry;
 mod trading_rules;

@@ -32,6 +32,7 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
     ("/health/detailed", "GET"),
     ("/health/health", "GET"),
     ("/health", "GET"),
+    ("/metrics", "GET"),
     ("/openapi.json", "GET"),
 ];
 

@@ -1,0 +1,91 @@
+//! Requests: the figures of the contract, and the trace of whoever calls.
+
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
+use tracing::Span;
+use web::Exchange;
+
+use super::metrics::Metrics;
+
+/// In milliseconds.
+const DURATIONS: [f64; 11] = [5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
+
+pub(crate) struct HttpTelemetry {
+    metrics: Arc<Metrics>,
+    /// `None` if requests shall not be counted.
+    figures: Option<Figures>,
+}
+
+impl HttpTelemetry {
+    pub(crate) fn new(metrics: Arc<Metrics>, count_requests: bool) -> Self {
+        let figures = count_requests.then(|| Figures::new(metrics.meter()));
+        Self { metrics, figures }
+    }
+}
+
+struct Figures {
+    requests: Counter<u64>,
+    durations: Histogram<f64>,
+    in_flight: UpDownCounter<i64>,
+    errors: Counter<u64>,
+}
+
+impl Figures {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            requests: meter
+                .u64_counter("http_requests_total")
+                .with_description("Requests answered, or abandoned by their clients (status 499)")
+                .build(),
+            durations: meter
+                .f64_histogram("http_request_duration_milliseconds")
+                .with_unit("ms")
+                .with_description("Time until an answer began")
+                .with_boundaries(DURATIONS.to_vec())
+                .build(),
+            in_flight: meter
+                .i64_up_down_counter("http_requests_in_flight")
+                .with_description("Requests being answered")
+                .build(),
+            errors: meter
+                .u64_counter("errors_total")
+                .with_description(
+                    "Requests answered with a status of 500 or more, by the code of the problem",
+                )
+                .build(),
+        }
+    }
+
+    fn record(&self, exchange: &Exchange<'_>) {
+        let Exchange { method, route, status, problem, took } = *exchange;
+        let path = KeyValue::new("path", route.to_owned());
+        if 500 <= status {
+            let error_type = KeyValue::new("error_type", problem.unwrap_or("turned-away"));
+            self.errors.add(1, &[error_type, KeyValue::new("endpoint", path.value.clone())]);
+        }
+        let labels = [KeyValue::new("method", method), path, KeyValue::new("status", i64::from(status))];
+        self.requests.add(1, &labels);
+        self.durations.record(took.as_secs_f64() * 1000.0, &labels);
+        self.in_flight.add(-1, &[]);
+    }
+}
+
+impl web::Telemetry for HttpTelemetry {
+    fn began(&self, _span: &Span, _header: &dyn Fn(&str) -> Option<String>) {
+        if let Some(figures) = &self.figures {
+            figures.in_flight.add(1, &[]);
+        }
+    }
+
+    fn ended(&self, exchange: &Exchange<'_>) {
+        if let Some(figures) = &self.figures {
+            figures.record(exchange);
+        }
+    }
+
+    fn figures(&self) -> String {
+        self.metrics.text()
+    }
+}

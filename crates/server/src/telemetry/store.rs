@@ -1,0 +1,202 @@
+//! Every command to the store: counted, timed, and a span of its own.
+
+use std::future::Future;
+use std::time::Instant;
+
+use application::order_generation::ports::{
+    Direction, ModelKey, ModelRepository, OpenRebalance, Page, RebalanceKey, RebalanceRepository,
+};
+use application::repository::Error;
+use async_trait::async_trait;
+use domain::Timestamp;
+use domain::identifier::{ModelId, PortfolioId, RebalanceId};
+use domain::order_generation::model::{Model, ModelContent};
+use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
+use domain::version::Version;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use tracing::Instrument;
+use tracing::field::Empty;
+
+use crate::store::Store;
+
+/// In seconds.
+const DURATIONS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+#[derive(Clone)]
+pub(crate) struct StoreFigures {
+    /// As OpenTelemetry names the store.
+    system: &'static str,
+    commands: Counter<u64>,
+    durations: Histogram<f64>,
+}
+
+impl StoreFigures {
+    pub(crate) fn new(meter: &Meter, system: &'static str) -> Self {
+        Self {
+            system,
+            commands: meter
+                .u64_counter("database_operations_total")
+                .with_description("Commands to the store, by what they came to")
+                .build(),
+            durations: meter
+                .f64_histogram("database_operation_duration_seconds")
+                .with_unit("s")
+                .with_description("Time that commands to the store took")
+                .with_boundaries(DURATIONS.to_vec())
+                .build(),
+        }
+    }
+
+    /// Tells of the store's connections whenever the figures are read.
+    pub(crate) fn observe_connections(meter: &Meter, store: Store) {
+        meter
+            .u64_observable_gauge("database_connections")
+            .with_description("Connections to the store")
+            .with_callback(move |to| {
+                for (pool, used, idle) in store.pools() {
+                    for (state, count) in [("used", used), ("idle", idle)] {
+                        to.observe(count, &[KeyValue::new("pool", pool), KeyValue::new("state", state)]);
+                    }
+                }
+            })
+            .build();
+    }
+
+    async fn observe<T>(
+        &self,
+        collection: &'static str,
+        operation: &'static str,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let span = tracing::debug_span!(
+            "store",
+            otel.name = format!("{operation} {collection}"),
+            otel.kind = "client",
+            db.system.name = self.system,
+            db.operation.name = operation,
+            db.collection.name = collection,
+            error.type = Empty,
+            otel.status_code = Empty,
+        );
+        let start = Instant::now();
+        let done = command.instrument(span.clone()).await;
+        let took = start.elapsed();
+
+        let status = status(&done);
+        if let Err(Error::Corrupt { .. } | Error::Unavailable { .. }) = &done {
+            span.record("error.type", status);
+            span.record("otel.status_code", "ERROR");
+        }
+        let labels = [
+            KeyValue::new("operation", operation),
+            KeyValue::new("collection", collection),
+            KeyValue::new("status", status),
+        ];
+        self.commands.add(1, &labels);
+        self.durations.record(took.as_secs_f64(), &labels[..2]);
+        done
+    }
+}
+
+/// A refusal, such as a conflict, is an answer.
+fn status<T>(done: &Result<T, Error>) -> &'static str {
+    match done {
+        Ok(_) => "ok",
+        Err(Error::Missing) => "missing",
+        Err(Error::Conflict { .. }) => "conflict",
+        Err(Error::Duplicate { .. }) => "duplicate",
+        Err(Error::Corrupt { .. }) => "corrupt",
+        Err(Error::Unavailable { .. }) => "unavailable",
+    }
+}
+
+/// A repository, observed.
+pub(crate) struct Observed<R: ?Sized> {
+    pub(crate) inner: Box<R>,
+    pub(crate) figures: StoreFigures,
+}
+
+impl Observed<dyn ModelRepository> {
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.figures.observe("models", operation, command).await
+    }
+}
+
+impl Observed<dyn RebalanceRepository> {
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.figures.observe("rebalances", operation, command).await
+    }
+}
+
+#[async_trait]
+impl ModelRepository for Observed<dyn ModelRepository> {
+    async fn find(&self, id: &ModelId) -> Result<Option<Model>, Error> {
+        self.observe("find", self.inner.find(id)).await
+    }
+
+    async fn list(&self, order: &[(ModelKey, Direction)], page: Page) -> Result<Vec<Model>, Error> {
+        self.observe("list", self.inner.list(order, page)).await
+    }
+
+    async fn newest_followed_by(&self, portfolio: &PortfolioId) -> Result<Option<Model>, Error> {
+        self.observe("find_followed", self.inner.newest_followed_by(portfolio)).await
+    }
+
+    async fn insert(&self, model: &Model) -> Result<(), Error> {
+        self.observe("insert", self.inner.insert(model)).await
+    }
+
+    async fn replace(
+        &self,
+        id: &ModelId,
+        content: &ModelContent,
+        last_rebalance_date: Option<Timestamp>,
+        expected: Version,
+    ) -> Result<Model, Error> {
+        self.observe("replace", self.inner.replace(id, content, last_rebalance_date, expected)).await
+    }
+
+    async fn delete(&self, id: &ModelId, expected: Version) -> Result<(), Error> {
+        self.observe("delete", self.inner.delete(id, expected)).await
+    }
+}
+
+#[async_trait]
+impl RebalanceRepository for Observed<dyn RebalanceRepository> {
+    async fn record(&self, rebalance: &Rebalance) -> Result<(), Error> {
+        self.observe("record", self.inner.record(rebalance)).await
+    }
+
+    async fn open(&self, id: &RebalanceId) -> Result<Option<OpenRebalance<'static>>, Error> {
+        self.observe("open", self.inner.open(id)).await
+    }
+
+    async fn list(&self, order: &[(RebalanceKey, Direction)], page: Page) -> Result<Vec<Rebalance>, Error> {
+        self.observe("list", self.inner.list(order, page)).await
+    }
+
+    async fn containing(&self, portfolios: &[PortfolioId], page: Page) -> Result<Vec<Rebalance>, Error> {
+        self.observe("containing", self.inner.containing(portfolios, page)).await
+    }
+
+    async fn find_portfolio(
+        &self,
+        id: &RebalanceId,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<PortfolioRebalance>, Error> {
+        self.observe("find_portfolio", self.inner.find_portfolio(id, portfolio)).await
+    }
+
+    async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
+        self.observe("delete", self.inner.delete(id, expected)).await
+    }
+}
