@@ -8,6 +8,7 @@ mod accounting;
 mod clock;
 mod fast_api;
 mod neighbour;
+mod opening;
 mod portfolio;
 mod pricing;
 mod security;
@@ -78,6 +79,7 @@ pub struct Sandbox {
     pub pricing: Prices,
     pub portfolio: Portfolios,
     universe: Universe,
+    seed: u64,
 }
 
 impl Sandbox {
@@ -94,6 +96,7 @@ impl Sandbox {
             pricing: Neighbour::start(Arc::new(market), ports.pricing, seed)?,
             portfolio: Neighbour::start(Arc::new(Register::new(seed)), ports.portfolio, seed)?,
             universe,
+            seed,
         })
     }
 

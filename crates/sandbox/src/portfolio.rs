@@ -2,7 +2,7 @@
 
 mod body;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -37,7 +37,7 @@ impl Portfolios {
         let mut records = self.service.records.lock();
         match records.find(id) {
             Some(portfolio) => name.clone_into(&mut portfolio.name),
-            None => records.portfolios.push(Portfolio {
+            None => records.push(Portfolio {
                 id: id.to_owned(),
                 name: name.to_owned(),
                 created: clock::now().trunc_subsecs(3),
@@ -56,6 +56,8 @@ pub struct Register {
 struct Records {
     ids: StdRng,
     portfolios: Vec<Portfolio>,
+    /// Where in the list each is, by its id.
+    places: BTreeMap<String, usize>,
 }
 
 struct Portfolio {
@@ -73,11 +75,22 @@ impl Register {
 
 impl Records {
     fn new(seed: u64) -> Self {
-        Self { ids: seeded::rng(seed, "portfolios"), portfolios: Vec::new() }
+        Self { ids: seeded::rng(seed, "portfolios"), portfolios: Vec::new(), places: BTreeMap::new() }
     }
 
     fn find(&mut self, id: &str) -> Option<&mut Portfolio> {
-        self.portfolios.iter_mut().find(|portfolio| portfolio.id == id)
+        self.portfolios.get_mut(*self.places.get(id)?)
+    }
+
+    fn push(&mut self, portfolio: Portfolio) {
+        self.places.insert(portfolio.id.clone(), self.portfolios.len());
+        self.portfolios.push(portfolio);
+    }
+
+    fn remove(&mut self, id: &str) {
+        self.portfolios.retain(|portfolio| portfolio.id != id);
+        let place = |(idx, portfolio): (usize, &Portfolio)| (portfolio.id.clone(), idx);
+        self.places = self.portfolios.iter().enumerate().map(place).collect();
     }
 
     fn insert(&mut self, drafts: Vec<Draft>) -> &[Portfolio] {
@@ -90,7 +103,7 @@ impl Records {
                 created: draft.created.unwrap_or(now).trunc_subsecs(3),
                 version: draft.version.unwrap_or(1),
             };
-            self.portfolios.push(portfolio);
+            self.push(portfolio);
         }
         &self.portfolios[start..]
     }
@@ -223,7 +236,7 @@ async fn remove(register: Data<Register>, id: Path<String>, request: HttpRequest
     if portfolio.version != version {
         return detail(StatusCode::CONFLICT, CONFLICT);
     }
-    records.portfolios.retain(|portfolio| portfolio.id != *id);
+    records.remove(&id);
     HttpResponse::NoContent().finish()
 }
 

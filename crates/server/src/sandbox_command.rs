@@ -18,6 +18,12 @@ pub(crate) struct Options {
     /// Take any free ports instead of the documented ones.
     #[arg(long)]
     free_ports: bool,
+    /// Open so many portfolios, of half a million to four million each.
+    #[arg(long, default_value_t = 0)]
+    portfolios: usize,
+    /// How many securities each of them holds; without any it is all cash.
+    #[arg(long, default_value_t = 0, requires = "portfolios")]
+    positions: usize,
 }
 
 pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
@@ -28,6 +34,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         seed: options.universe.seed,
     })
     .await?;
+    sandbox.open(options.portfolios, options.positions);
 
     // As variables, so that a shell can take them over and serve against them.
     let mut out = stdout().lock();

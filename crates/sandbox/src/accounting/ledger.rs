@@ -1,6 +1,9 @@
 //! Transactions, balances, and what the one does to the other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use rust_decimal::Decimal;
@@ -197,7 +200,7 @@ impl Ledger {
         holdings: &[(&str, Decimal)],
         now: DateTime<Utc>,
     ) {
-        self.balances.retain(|(owner, _), _| owner != portfolio);
+        self.balances.extract_if(legs_of(portfolio), |_, _| true).for_each(drop);
         for (security, quantity) in holdings {
             let key = (portfolio.to_owned(), Leg::Security((*security).to_owned()));
             self.set(key, *quantity, Decimal::ZERO, now);
@@ -223,10 +226,7 @@ impl Ledger {
 
     /// By security, cash last.
     pub(super) fn balances_of(&self, portfolio: &str) -> impl Iterator<Item = (&Leg, &Balance)> {
-        let owner = portfolio.to_owned();
-        self.balances
-            .range((owner.clone(), Leg::Security(String::new()))..=(owner, Leg::Cash))
-            .map(|((_, leg), balance)| (leg, balance))
+        self.balances.range(legs_of(portfolio)).map(|((_, leg), balance)| (leg, balance))
     }
 
     /// By portfolio, then by security, cash last.
@@ -238,4 +238,9 @@ impl Ledger {
     pub(super) fn transactions(&self) -> &[Transaction] {
         &self.transactions
     }
+}
+
+/// The keys of a portfolio's balances, of which cash is the last.
+fn legs_of(portfolio: &str) -> RangeInclusive<(String, Leg)> {
+    (portfolio.to_owned(), Leg::Security(String::new()))..=(portfolio.to_owned(), Leg::Cash)
 }

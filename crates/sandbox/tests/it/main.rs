@@ -5,6 +5,7 @@
 mod accounting;
 mod client;
 mod faults;
+mod opening;
 mod portfolios;
 mod prices;
 mod securities;
