@@ -22,7 +22,7 @@ use crate::config::{Config, Layers, Overrides};
 use crate::optimizer::cbc;
 use crate::service::{Service, asked_to_stop};
 use crate::store::Store;
-use crate::{config_command, demo, sandbox_command, telemetry};
+use crate::{config_command, demo, health_command, sandbox_command, telemetry};
 
 /// The GlobeCo investment services.
 ///
@@ -57,6 +57,9 @@ enum Command {
     /// Print a shell's completions of these commands.
     #[command(after_help = examples::COMPLETIONS)]
     Completions { shell: Shell },
+    /// Ask a service whether it is alive; the exit code is 0 if it is.
+    #[command(after_help = examples::HEALTH)]
+    Health(health_command::Options),
     /// Solve for a service that started this process.
     #[cfg(feature = "cbc")]
     #[command(name = cbc::WORKER, hide = true)]
@@ -184,6 +187,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Openapi(options) => openapi(&options),
         Command::Completions { shell } => completions(shell),
         Command::Demo(options) => finished(demo::run(&options)),
+        Command::Health(options) => finished(health_command::run(options)),
         Command::Sandbox(options) => finished(sandbox_command::run(&options)),
         #[cfg(feature = "cbc")]
         Command::OptimizerWorker => cbc::work(),

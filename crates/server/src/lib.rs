@@ -6,6 +6,7 @@ mod compose;
 pub mod config;
 mod config_command;
 mod demo;
+mod health_command;
 mod optimizer;
 mod sandbox_command;
 pub mod service;

@@ -43,8 +43,16 @@ It prints the neighbours' addresses as variables. From a second terminal, or as 
 
 Examples:
   globeco sandbox
+  globeco sandbox --portfolios 1000 --positions 20
   globeco sandbox --free-ports > neighbours.env &
   env $(cat neighbours.env) globeco serve order-generation";
+
+pub(super) const HEALTH: &str = "\
+For images, whose HEALTHCHECK it is: there is nothing else in them to ask with.
+
+Examples:
+  globeco health                           the service that HOST and PORT say
+  globeco health http://127.0.0.1:8088";
 
 pub(super) const COMPLETIONS: &str = "\
 Examples:

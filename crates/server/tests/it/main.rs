@@ -10,6 +10,7 @@ mod documents;
 mod dry_run;
 mod harness;
 mod health;
+mod health_command;
 mod interface;
 mod mathematics;
 mod models;
