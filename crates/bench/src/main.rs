@@ -4,7 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod http;
+mod neighbours;
 mod optimiser;
+mod process;
 mod store;
 
 use std::io::Write as _;
@@ -17,6 +20,8 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["http", arguments @ ..] => http::run(arguments),
+        [http::FLOOR, settings] => http::floor(settings),
         ["optimiser", arguments @ ..] => optimiser::run(arguments),
         ["store", arguments @ ..] => store::run(arguments),
         [OPTIMIZER_WORKER] => {

@@ -4,7 +4,7 @@
 //! same indexes, under the same write concern, in the same transaction where there are any; and it reads
 //! them by the same keys. The peak of a process's memory is told besides.
 
-mod bare;
+pub(crate) mod bare;
 mod peak;
 
 use std::path::Path;
@@ -213,7 +213,7 @@ impl Contender {
     }
 }
 
-async fn connect(url: &str, database: &str) -> Result<MongoStore> {
+pub(crate) async fn connect(url: &str, database: &str) -> Result<MongoStore> {
     let config = store_mongodb::Config {
         url: url.to_owned(),
         database: database.to_owned(),

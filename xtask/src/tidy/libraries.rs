@@ -10,13 +10,13 @@ const USES_ONLY: &[Row] = &[("domain", &["chrono", "ethnum", "rust_decimal", "th
 
 /// These libraries are used by no crate but the ones listed.
 const USED_ONLY_BY: &[Row] = &[
-    ("actix-web", &["sandbox", "web"]),
+    // `bench`: to compare our server, clients and stores with their bare libraries.
+    ("actix-web", &["bench", "sandbox", "web"]),
     ("bson", &["store-mongodb"]),
     ("cbc-src", &["optimizer-cbc"]),
     ("clap", &["server"]),
     ("coin_cbc", &["optimizer-cbc"]),
     ("figment", &["server"]),
-    // `bench`: to compare it with the store.
     ("mongodb", &["bench", "store-mongodb"]),
     ("opentelemetry", &["server"]),
     ("opentelemetry-appender-tracing", &["server"]),
@@ -24,8 +24,8 @@ const USED_ONLY_BY: &[Row] = &[
     ("opentelemetry-prometheus", &["server"]),
     ("opentelemetry_sdk", &["server"]),
     ("prometheus", &["server"]),
-    ("reqwest", &["server", "upstream-http"]),
-    ("sqlx", &["store-sqlite"]),
+    ("reqwest", &["bench", "server", "upstream-http"]),
+    ("sqlx", &["bench", "store-sqlite"]),
     ("tracing-opentelemetry", &["server"]),
 ];
 

@@ -11,7 +11,7 @@ use mongodb::bson::{DateTime, Document, RawDocumentBuf, doc};
 use mongodb::options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database};
 
-pub(super) struct Bare {
+pub(crate) struct Bare {
     client: Client,
     database: Database,
     has_transactions: bool,
@@ -19,18 +19,18 @@ pub(super) struct Bare {
 
 /// What a store made of one rebalance.
 #[derive(Clone)]
-pub(super) struct Recorded {
-    header: RawDocumentBuf,
-    id: ObjectId,
+pub(crate) struct Recorded {
+    pub(crate) header: RawDocumentBuf,
+    pub(crate) id: ObjectId,
     /// `None` where the header holds the portfolios.
-    recording: Option<ObjectId>,
-    portfolios: Vec<RawDocumentBuf>,
-    model: ObjectId,
-    date: DateTime,
+    pub(crate) recording: Option<ObjectId>,
+    pub(crate) portfolios: Vec<RawDocumentBuf>,
+    pub(crate) model: ObjectId,
+    pub(crate) date: DateTime,
 }
 
 impl Bare {
-    pub(super) async fn connect(url: &str, database: &str) -> Result<Self> {
+    pub(crate) async fn connect(url: &str, database: &str) -> Result<Self> {
         let mut options = ClientOptions::parse(url).await?;
         options.read_concern = Some(ReadConcern::majority());
         options.write_concern =
@@ -42,31 +42,31 @@ impl Bare {
     }
 
     /// What a store made of the only model there is but for `other`.
-    pub(super) async fn model_beside(&self, other: &ModelId) -> Result<RawDocumentBuf> {
+    pub(crate) async fn model_beside(&self, other: &ModelId) -> Result<RawDocumentBuf> {
         let which = doc! { "_id": { "$ne": ObjectId::from_bytes(other.bytes()) } };
         self.collection("models").find_one(which).await?.context("the model is gone")
     }
 
     /// The same of another model.
-    pub(super) fn another_model(pattern: &RawDocumentBuf, model: &Model) -> Result<RawDocumentBuf> {
+    pub(crate) fn another_model(pattern: &RawDocumentBuf, model: &Model) -> Result<RawDocumentBuf> {
         let mut document = Document::try_from(pattern.as_ref())?;
         document.insert("_id", ObjectId::from_bytes(model.id.bytes()));
         document.insert("name", model.name.as_str());
         Ok(RawDocumentBuf::try_from(&document)?)
     }
 
-    pub(super) async fn insert_model(&self, document: &RawDocumentBuf) -> Result<()> {
+    pub(crate) async fn insert_model(&self, document: &RawDocumentBuf) -> Result<()> {
         self.collection("models").insert_one(document).await?;
         Ok(())
     }
 
-    pub(super) async fn find_model(&self, id: &ModelId) -> Result<RawDocumentBuf> {
+    pub(crate) async fn find_model(&self, id: &ModelId) -> Result<RawDocumentBuf> {
         let which = doc! { "_id": ObjectId::from_bytes(id.bytes()) };
         self.collection("models").find_one(which).await?.context("the model is gone")
     }
 
     /// What a store made of the only rebalance there is.
-    pub(super) async fn recorded(&self) -> Result<Recorded> {
+    pub(crate) async fn recorded(&self) -> Result<Recorded> {
         let header = self.collection("rebalances").find_one(doc! {}).await?;
         let header = header.context("the rebalance is gone")?;
         let portfolios = self.collection("rebalance_portfolios");
@@ -81,7 +81,7 @@ impl Bare {
         })
     }
 
-    pub(super) async fn record(&self, recorded: &Recorded) -> Result<()> {
+    pub(crate) async fn record(&self, recorded: &Recorded) -> Result<()> {
         if self.has_transactions {
             let mut session = self.client.start_session().await?;
             session.start_transaction().await?;
@@ -112,7 +112,7 @@ impl Bare {
         Ok(())
     }
 
-    pub(super) async fn read(&self, recorded: &Recorded) -> Result<Vec<RawDocumentBuf>> {
+    pub(crate) async fn read(&self, recorded: &Recorded) -> Result<Vec<RawDocumentBuf>> {
         let header = self.collection("rebalances").find_one(doc! { "_id": recorded.id }).await?;
         let header = header.context("the rebalance is gone")?;
         let Some(recording) = recorded.recording else {
@@ -123,15 +123,33 @@ impl Bare {
         Ok(found.await?.try_collect().await?)
     }
 
+    pub(crate) async fn any(&self, collection: &str) -> Result<RawDocumentBuf> {
+        self.collection(collection)
+            .find_one(doc! {})
+            .await?
+            .with_context(|| format!("there are no {collection}"))
+    }
+
+    pub(crate) async fn find(&self, collection: &str, id: ObjectId) -> Result<Option<RawDocumentBuf>> {
+        Ok(self.collection(collection).find_one(doc! { "_id": id }).await?)
+    }
+
+    /// The server's process.
+    pub(crate) async fn pid(&self) -> Result<u32> {
+        let status = self.database.run_command(doc! { "serverStatus": 1 }).await?;
+        let pid = status.get_i64("pid").or_else(|_| status.get_i32("pid").map(i64::from));
+        Ok(pid?.try_into()?)
+    }
+
     /// Removes every rebalance.
-    pub(super) async fn clear(&self) -> Result<()> {
+    pub(crate) async fn clear(&self) -> Result<()> {
         for name in ["rebalances", "rebalance_portfolios", "rebalance_leftovers"] {
             self.database.collection::<Document>(name).delete_many(doc! {}).await?;
         }
         Ok(())
     }
 
-    pub(super) async fn drop_database(&self) -> Result<()> {
+    pub(crate) async fn drop_database(&self) -> Result<()> {
         Ok(self.database.drop().await?)
     }
 
@@ -142,7 +160,7 @@ impl Bare {
 
 impl Recorded {
     /// The same of another rebalance, of another date.
-    pub(super) fn another(&self, date: Timestamp) -> Self {
+    pub(crate) fn another(&self, date: Timestamp) -> Self {
         let (id, recording) = (ObjectId::new(), self.recording.map(|_| ObjectId::new()));
         let ids = |document: &RawDocumentBuf, own: ObjectId| {
             let document = with_id(document, "_id", own);

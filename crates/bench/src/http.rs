@@ -1,0 +1,301 @@
+//! How many rebalances a second does the service do over HTTP, and how many would a handler that does no
+//! more than the calls and the writes?
+//!
+//! Everything is a process of its own: the neighbours, the service, the floor, the store's server, and this
+//! one, which makes the load. They take turns within a round, so that whatever else the machine does hurts
+//! them alike, and what is compared is what one made of a round beside what the other made of it.
+
+mod floor;
+mod load;
+mod report;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use reqwest::Client;
+
+use self::floor::{Settings, StoreSettings};
+use self::load::{Outcome, World};
+use crate::neighbours::{Neighbours, client};
+use crate::process::{Running, Watched, free_port, globeco};
+use crate::say;
+use crate::store::bare::Bare;
+
+const USAGE: &str = "\
+usage: cargo xtask bench http [--store sqlite|standalone|replica-set]... [--requests N] [--connections C]
+                              [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
+";
+
+/// The program becomes the floor by this word and its settings.
+pub(crate) const FLOOR: &str = "http-floor";
+
+const ROUNDS: u32 = 5;
+const WARM_UP: u32 = 300;
+const PORTFOLIOS: usize = 1_000;
+
+pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
+    let Ok(choice) = Choice::read(arguments) else {
+        say(USAGE);
+        return Ok(ExitCode::from(2));
+    };
+    // One thread: what it takes of a core says whether it holds the others up.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure(&choice))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn floor(settings: &str) -> Result<ExitCode> {
+    floor::serve(settings)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is measured, and how long.
+struct Choice {
+    stores: Vec<Kind>,
+    requests: u32,
+    connections: usize,
+    /// Another server of the same API.
+    url: Option<String>,
+    neighbours: Option<Neighbours>,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Sqlite,
+    Mongodb { name: &'static str, url: String },
+}
+
+impl Choice {
+    fn read(arguments: &[&str]) -> Result<Self> {
+        let mut choice =
+            Self { stores: Vec::new(), requests: 20_000, connections: 8, url: None, neighbours: None };
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            let mut value = || words.next().copied().context("a value is missing");
+            match *word {
+                "--sqlite" => choice.stores.push(Kind::Sqlite),
+                "--standalone" => {
+                    choice.stores.push(Kind::Mongodb { name: "standalone", url: value()?.to_owned() });
+                }
+                "--replica-set" => {
+                    choice.stores.push(Kind::Mongodb { name: "replica set", url: value()?.to_owned() });
+                }
+                "--requests" => choice.requests = value()?.parse()?,
+                "--connections" => choice.connections = value()?.parse()?,
+                "--url" => choice.url = Some(value()?.trim_end_matches('/').to_owned()),
+                "--neighbours" => {
+                    let urls: Vec<&str> = value()?.split(',').collect();
+                    choice.neighbours = Some(Neighbours::at(&urls)?);
+                }
+                _ => bail!("unknown argument"),
+            }
+        }
+        ensure!(choice.url.is_none() || choice.neighbours.is_some(), "whose neighbours?");
+        ensure!(0 < choice.connections && ROUNDS * 4 <= choice.requests, "too few");
+        Ok(choice)
+    }
+
+    fn iterations(&self) -> u32 {
+        self.requests.div_ceil(4 * ROUNDS)
+    }
+}
+
+/// A server under load, and how it did.
+pub(super) struct Contender {
+    name: String,
+    base: String,
+    /// The one that this is measured by, and where it is in the list.
+    floor: Option<usize>,
+    process: Option<Running>,
+    database: Option<Bare>,
+    rounds: Vec<Outcome>,
+    /// The process's own, the neighbours', the store's server's and the load's.
+    cpu: [f64; 4],
+    calls: [u64; 4],
+    resident: [f64; 2],
+    peak: f64,
+}
+
+impl Contender {
+    fn new(name: &str, base: String, process: Option<Running>) -> Self {
+        Self {
+            name: name.to_owned(),
+            base,
+            floor: None,
+            process,
+            database: None,
+            rounds: Vec::new(),
+            cpu: [0.0; 4],
+            calls: [0; 4],
+            resident: [0.0; 2],
+            peak: 0.0,
+        }
+    }
+}
+
+async fn measure(choice: &Choice) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let client = client()?;
+    let (neighbours, sandbox) = if let Some(neighbours) = &choice.neighbours {
+        (neighbours.clone(), None)
+    } else {
+        let (neighbours, sandbox) = Neighbours::sandbox(folder.path(), PORTFOLIOS, 0).await?;
+        (neighbours, Some(sandbox))
+    };
+    let world = World::of(&neighbours, &client).await?;
+
+    let mut contenders = Vec::new();
+    for kind in &choice.stores {
+        let [service, floor] = pair(kind, folder.path(), &neighbours, &client, &world).await?;
+        let floor_at = contenders.len() + 1;
+        contenders.extend([Contender { floor: Some(floor_at), ..service }, floor]);
+    }
+    if let Some(url) = &choice.url {
+        contenders.push(Contender::new(url, url.clone(), None));
+    }
+
+    let beside = Beside { neighbours: &neighbours, sandbox: sandbox.as_ref().map(Running::watched) };
+    for contender in &mut contenders {
+        let warm_up = load::drive(&client, &contender.base, &world, choice.connections, WARM_UP).await;
+        if let Some(error) = warm_up.errors.first() {
+            bail!("{}: {} errors, such as {error}", contender.name, warm_up.errors.len());
+        }
+        if let Some(process) = &contender.process {
+            contender.resident[0] = process.watched().resident()?;
+        }
+    }
+    for round in 0..ROUNDS {
+        let mut turns: Vec<usize> = (0..contenders.len()).collect();
+        turns.rotate_left(usize::try_from(round)? % contenders.len().max(1));
+        for turn in turns {
+            let contender = &mut contenders[turn];
+            beside.round(&client, contender, &world, choice).await?;
+        }
+    }
+    for contender in &mut contenders {
+        if let Some(process) = &contender.process {
+            contender.resident[1] = process.watched().resident()?;
+            contender.peak = process.watched().peak()?;
+        }
+    }
+    report::say_all(choice, &contenders);
+    for contender in contenders {
+        drop(contender.process);
+        if let Some(database) = contender.database {
+            database.drop_database().await?;
+        }
+    }
+    Ok(())
+}
+
+/// What takes part in every contender's round.
+struct Beside<'a> {
+    neighbours: &'a Neighbours,
+    sandbox: Option<Watched>,
+}
+
+impl Beside<'_> {
+    async fn round(
+        &self,
+        client: &Client,
+        contender: &mut Contender,
+        world: &World,
+        choice: &Choice,
+    ) -> Result<()> {
+        let database = match &contender.database {
+            Some(database) => Some(Watched::of(database.pid().await?)),
+            None => None,
+        };
+        let process = contender.process.as_ref().map(Running::watched);
+        let watched = [process, self.sandbox, database, Some(Watched::this())];
+        let cpu = || -> Result<Vec<f64>> {
+            watched.iter().map(|process| process.map_or(Ok(0.0), Watched::cpu)).collect()
+        };
+        let (cpu_before, calls_before) = (cpu()?, self.neighbours.calls(client).await);
+        let outcome =
+            load::drive(client, &contender.base, world, choice.connections, choice.iterations()).await;
+        for ((sum, before), after) in contender.cpu.iter_mut().zip(cpu_before).zip(cpu()?) {
+            *sum += after - before;
+        }
+        if let (Some(before), Some(after)) = (calls_before, self.neighbours.calls(client).await) {
+            for ((sum, before), after) in contender.calls.iter_mut().zip(before).zip(after) {
+                *sum += after - before;
+            }
+        }
+        contender.rounds.push(outcome);
+        Ok(())
+    }
+}
+
+/// The service on a store, and the floor that answers as it did, on a store of the same kind.
+async fn pair(
+    kind: &Kind,
+    folder: &Path,
+    neighbours: &Neighbours,
+    client: &Client,
+    world: &World,
+) -> Result<[Contender; 2]> {
+    let (name, url, store, databases) = match kind {
+        Kind::Sqlite => {
+            let (like, path) = (folder.join("service.db"), folder.join("floor.db"));
+            let url = format!("sqlite:{}", like.display());
+            ("embedded", url, StoreSettings::Sqlite { path, like }, None)
+        }
+        Kind::Mongodb { name, url } => {
+            let like = format!("bench_http_{}", std::process::id());
+            let database = format!("{like}_floor");
+            let databases = [Bare::connect(url, &like).await?, Bare::connect(url, &database).await?];
+            (*name, url.clone(), StoreSettings::Mongodb { url: url.clone(), database, like }, Some(databases))
+        }
+    };
+
+    let port = free_port()?;
+    let mut command = Command::new(globeco()?);
+    command.args(["serve", "order-generation", "--host", "127.0.0.1", "--port", &port.to_string()]);
+    command.env("DATABASE_URL", url).envs(neighbours.variables()).current_dir(folder);
+    if let StoreSettings::Mongodb { like, .. } = &store {
+        command.env("DATABASE_NAME", like);
+    }
+    let process = Running::start(&mut command, &folder.join(format!("service {name}.log")))?;
+    let mut service = started(&format!("service, {name}"), port, process, client).await?;
+
+    // The only model and rebalance there are: the pattern of the floor's.
+    let model = world.model(&mut StdRng::seed_from_u64(1));
+    let answers = load::iterate(client, &service.base, &model, &mut Default::default()).await?;
+    let settings = Settings {
+        port: free_port()?,
+        neighbours: neighbours.clone(),
+        store,
+        model_id: answers.model_id,
+        rebalance_id: answers.rebalance_id,
+        answers: answers.bodies.map(|body| String::from_utf8_lossy(&body).into_owned()),
+    };
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args([FLOOR, &serde_json::to_string(&settings)?]);
+    if let StoreSettings::Mongodb { url, database, .. } = &settings.store {
+        // Its indexes are the service's.
+        crate::store::connect(url, database).await?.prepare().await?;
+    }
+    let process = Running::start(&mut command, &folder.join(format!("floor {name}.log")))?;
+    let mut floor = started(&format!("floor, {name}"), settings.port, process, client).await?;
+    if let Some([service_database, floor_database]) = databases {
+        service.database = Some(service_database);
+        floor.database = Some(floor_database);
+    }
+    Ok([service, floor])
+}
+
+async fn started(name: &str, port: u16, mut process: Running, client: &Client) -> Result<Contender> {
+    let base = format!("http://127.0.0.1:{port}");
+    let ready = format!("{base}/health/ready");
+    process
+        .until(async || {
+            client.get(&ready).send().await?.error_for_status()?;
+            Ok(())
+        })
+        .await?;
+    Ok(Contender::new(name, base, Some(process)))
+}
