@@ -1,8 +1,11 @@
 //! Commands for those who work on this repository: `cargo xtask <command>`.
 
 mod bench;
+mod dist;
 mod docs;
+mod lint_deploy;
 mod mongod;
+mod pip;
 mod test;
 mod tidy;
 
@@ -14,7 +17,7 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, doc, test;
+  test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, lint-deploy, doc, test;
                          the arguments go to `cargo test`, whose output is then shown whole
   docs                   writes the documents that are made from the code: the description of the
                          interface and the table of settings
@@ -22,6 +25,12 @@ usage: cargo xtask <command>
                          how long an answer takes, exactly and by CBC, and how many portfolios a second
   bench store            how fast models and rebalances are kept and read, in each store and by
                          its bare driver, and how much memory a large rebalance takes
+  bench http [--store sqlite|standalone|replica-set]... [--requests N] [--connections C]
+             [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
+                         how many rebalances a second over HTTP, and how many a handler that does no
+                         more than the calls and the writes; also another server of the same API
+  dist [--program FILE]  the program as the image has it, tried in a root that holds what the image does
+  lint-deploy            the Dockerfile, the workflows, the compose files and the manifests
   mongod install         the MongoDB server of the tests, into the target directory
   mongod start [--replica-set] [--port N]
                          runs it on this machine, on a free port unless one is given; prints its URL
@@ -42,6 +51,8 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
         ["docs"] => docs::run(),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["dist", arguments @ ..] => dist::run(arguments),
+        ["lint-deploy"] => lint_deploy::run(),
         ["mongod", "install"] => mongod::install(),
         ["mongod", "start", arguments @ ..] => mongod::start(arguments),
         ["mongod", "stop"] => mongod::stop(),
@@ -65,6 +76,12 @@ fn root() -> PathBuf {
     // Asked when run: checkouts that share a target directory may share this program too.
     let xtask = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
     PathBuf::from(xtask).parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// Where what is built and installed goes.
+fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target)
 }
 
 /// The cargo that runs this program, in the workspace's root.

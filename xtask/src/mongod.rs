@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{root, say};
+use crate::{say, target};
 
 pub(crate) use install::program;
 
@@ -145,11 +145,10 @@ fn parsed(arguments: &[&str]) -> Option<(Kind, Option<u16>)> {
 
 /// Where everything of these servers lives.
 fn folder() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    root().join(target).join("mongod")
+    target().join("mongod")
 }
 
-fn free_port() -> Result<u16> {
+pub(crate) fn free_port() -> Result<u16> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 

@@ -1,12 +1,13 @@
 //! All that a change must pass, the quickest to fail first.
 
+use std::fmt::Display;
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
 use crate::mongod::{self, Kind, Running};
-use crate::{cargo, say, tidy};
+use crate::{cargo, lint_deploy, say, tidy};
 
 pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
     let started = Instant::now();
@@ -28,6 +29,7 @@ pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
 enum Step {
     Cargo(Command),
     Tidy,
+    LintDeploy,
     /// `cargo test`, with the servers that the tests ask for.
     Test(Command),
 }
@@ -47,6 +49,7 @@ fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
         ("fmt", Step::Cargo(fmt)),
         ("clippy", Step::Cargo(clippy)),
         ("tidy", Step::Tidy),
+        ("lint-deploy", Step::LintDeploy),
         ("doc", Step::Cargo(doc)),
         ("test", Step::Test(test)),
     ]
@@ -57,19 +60,22 @@ impl Step {
     fn run(self) -> Result<u8> {
         match self {
             Self::Cargo(command) => exit_code(command),
-            Self::Tidy => {
-                let faults = tidy::faults(&crate::root())?;
-                for fault in &faults {
-                    say(&format!("{fault}\n"));
-                }
-                Ok(u8::from(!faults.is_empty()))
-            }
+            Self::Tidy => Ok(told(&tidy::faults(&crate::root())?)),
+            Self::LintDeploy => Ok(told(&lint_deploy::faults()?)),
             Self::Test(mut command) => {
                 let _servers = servers(&mut command)?;
                 exit_code(command)
             }
         }
     }
+}
+
+/// The exit code of a step that found these.
+fn told(faults: &[impl Display]) -> u8 {
+    for fault in faults {
+        say(&format!("{fault}\n"));
+    }
+    u8::from(!faults.is_empty())
 }
 
 fn exit_code(mut command: Command) -> Result<u8> {
