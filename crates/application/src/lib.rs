@@ -9,6 +9,7 @@ pub mod clock;
 pub mod correlation;
 pub mod deadline;
 pub mod health;
+pub mod idempotency;
 pub mod identity;
 pub mod order_generation;
 pub mod repository;

@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a contract is a test")]
 
 pub mod fixtures;
+pub mod idempotency_keys;
 pub mod model_repository;
 pub mod optimizer;
 mod ordering;

@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 use std::time::Duration;
 
 use application::health::Health;
+use application::idempotency::Idempotency;
 use application::order_generation::{OrderGeneration, Policy};
 use upstream_http::{CacheSize, Calls, Endpoint};
 
@@ -19,6 +20,7 @@ use crate::telemetry::store::{Observed, StoreFigures};
 /// The use cases, wired, and what must be closed when they are done with.
 pub(crate) struct Composed {
     pub(crate) app: Arc<OrderGeneration>,
+    pub(crate) idempotency: Arc<Idempotency>,
     pub(crate) health: Arc<Health>,
     pub(crate) store: Store,
 }
@@ -26,14 +28,14 @@ pub(crate) struct Composed {
 pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyhow::Result<Composed> {
     let meter = metrics.meter();
     let store = Store::open(&config.store).await?;
-    let Ports { models, rebalances, probe } = store.ports();
+    let Ports { models, rebalances, idempotency_keys, probe } = store.ports();
     let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
     let figures = StoreFigures::new(meter, store.system());
     StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());
     let app = OrderGeneration {
         models: Box::new(Observed { inner: models, figures: figures.clone() }),
-        rebalances: Box::new(Observed { inner: rebalances, figures }),
+        rebalances: Box::new(Observed { inner: rebalances, figures: figures.clone() }),
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),
         portfolios: Box::new(neighbours.directory),
@@ -44,7 +46,11 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
             bands: config.rebalance.band_policy,
         },
     };
-    Ok(Composed { app: Arc::new(app), health: Arc::new(health), store })
+    let idempotency = Idempotency {
+        keys: Box::new(Observed { inner: idempotency_keys, figures }),
+        kept_for: config.idempotency.kept_for,
+    };
+    Ok(Composed { app: Arc::new(app), idempotency: Arc::new(idempotency), health: Arc::new(health), store })
 }
 
 /// Zero asks for one for each core.

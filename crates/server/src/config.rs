@@ -39,6 +39,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("DATABASE_MIN_CONNECTIONS", "store.min_connections", Form::Number),
     ("DATABASE_IDLE_TIMEOUT_MS", "store.idle_timeout_milliseconds", Form::Number),
     ("DATABASE_TIMEOUT_MS", "store.timeout_milliseconds", Form::Number),
+    ("IDEMPOTENCY_TTL_HOURS", "idempotency.ttl_hours", Form::Number),
     ("REBALANCING_MAX_WORKERS", "rebalance.max_parallel", Form::Number),
     ("MAX_PARALLEL_REBALANCES", "rebalance.max_parallel", Form::Number),
     ("BAND_POLICY", "rebalance.band_policy", Form::Text),
@@ -99,6 +100,7 @@ pub struct Config {
     pub service: Service,
     pub log: Log,
     pub store: Store,
+    pub idempotency: Idempotency,
     pub rebalance: Rebalance,
     pub neighbours: Neighbours,
     pub telemetry: Telemetry,
@@ -150,6 +152,13 @@ pub struct Store {
     pub idle_timeout: Duration,
     #[serde(rename = "timeout_milliseconds", deserialize_with = "milliseconds")]
     pub timeout: Duration,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Idempotency {
+    #[serde(rename = "ttl_hours", deserialize_with = "hours")]
+    pub kept_for: Duration,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -288,6 +297,11 @@ impl Store {
 /// Reads all layers; an error names everything that is wrong.
 pub fn load(files: &[PathBuf], overrides: &Overrides) -> anyhow::Result<Config> {
     Layers::read(files, overrides).config().map_err(|faults| anyhow::anyhow!(faults.join("; ")))
+}
+
+/// At least one.
+fn hours<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    NonZeroU32::deserialize(deserializer).map(|hours| Duration::from_hours(hours.get().into()))
 }
 
 fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

@@ -46,7 +46,7 @@ impl Service {
     /// Answers requests until `shutdown` completes; then finishes those under way and closes the store.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, address, composed, metrics, config } = self;
-        let Composed { app, health, store } = composed;
+        let Composed { app, idempotency, health, store } = composed;
         let telemetry = HttpTelemetry::new(Arc::new(metrics), config.telemetry.count_requests);
         let settings = web::Settings {
             service_name: config.service.name,
@@ -59,7 +59,8 @@ impl Service {
         };
         tracing::info!(%address, "order generation is listening");
 
-        let serve = web::serve(listener, app, health.clone(), Arc::new(telemetry), settings, shutdown);
+        let serve =
+            web::serve(listener, app, idempotency, health.clone(), Arc::new(telemetry), settings, shutdown);
         select! {
             served = serve => served.context("the HTTP server failed")?,
             () = health.watch(config.neighbours.probe_pause) => {}

@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use application::health::Probe;
+use application::idempotency::IdempotencyKeys;
 use application::order_generation::ports::{ModelRepository, RebalanceRepository};
 use store_mongodb::MongoStore;
 use store_sqlite::SqliteStore;
@@ -18,6 +19,7 @@ pub(crate) enum Store {
 pub(crate) struct Ports {
     pub(crate) models: Box<dyn ModelRepository>,
     pub(crate) rebalances: Box<dyn RebalanceRepository>,
+    pub(crate) idempotency_keys: Box<dyn IdempotencyKeys>,
     pub(crate) probe: Box<dyn Probe>,
 }
 
@@ -73,11 +75,12 @@ impl Store {
     pub(crate) fn ports(&self) -> Ports {
         fn ports<S>(store: &S) -> Ports
         where
-            S: ModelRepository + RebalanceRepository + Probe + Clone + 'static,
+            S: ModelRepository + RebalanceRepository + IdempotencyKeys + Probe + Clone + 'static,
         {
             Ports {
                 models: Box::new(store.clone()),
                 rebalances: Box::new(store.clone()),
+                idempotency_keys: Box::new(store.clone()),
                 probe: Box::new(store.clone()),
             }
         }

@@ -18,7 +18,7 @@ pub(crate) fn taken(key: &str) -> impl Fn(mongodb::error::Error) -> Error {
 }
 
 /// Each kind of command reports it in a place of its own.
-fn is_duplicate(error: &mongodb::error::Error) -> bool {
+pub(crate) fn is_duplicate(error: &mongodb::error::Error) -> bool {
     let kind = error.kind.as_ref();
     matches!(kind, ErrorKind::Write(WriteFailure::WriteError(error)) if error.code == DUPLICATE_KEY)
         || matches!(kind, ErrorKind::Command(error) if error.code == DUPLICATE_KEY)

@@ -295,6 +295,14 @@ impl<'a> Value<'a> {
         Ok(ObjectId::from_bytes(self.array(ElementType::ObjectId, Wrong::Not("an object id"))?))
     }
 
+    /// Of any subtype.
+    pub(crate) fn binary(self) -> Result<&'a [u8], Source> {
+        let wrong = Wrong::Not("binary");
+        let (_length_and_subtype, bytes) =
+            self.of_kind(ElementType::Binary, wrong)?.split_at_checked(5).ok_or(wrong)?;
+        Ok(bytes)
+    }
+
     pub(crate) fn flag(self) -> Result<bool, Source> {
         let [flag] = self.array(ElementType::Boolean, Wrong::Not("true or false"))?;
         Ok(flag != 0)

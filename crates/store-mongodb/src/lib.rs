@@ -10,6 +10,7 @@ mod decimal;
 mod document;
 mod failure;
 mod fields;
+mod idempotency;
 mod order_generation;
 mod writer;
 
@@ -177,6 +178,7 @@ impl MongoStore {
         let is_router = hello.get_str("msg").is_ok_and(|message| message == "isdbgrid");
         let replicated = is_router || hello.contains_key("setName");
         order_generation::create_indexes(&self.database).await?;
+        idempotency::create_indexes(&self.database).await?;
         order_generation::sweep(&self.database).await?;
         Ok(if replicated { Deployment::Replicated } else { Deployment::Standalone })
     }

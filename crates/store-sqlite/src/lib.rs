@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod failure;
+mod idempotency;
 mod order_generation;
 mod text;
 
@@ -139,6 +140,7 @@ impl Probe for SqliteStore {
 async fn migrate(writer: &SqlitePool) -> Result<(), MigrateError> {
     let mut transaction = writer.begin_with(WRITE).await?;
     MIGRATIONS.run(&mut transaction).await?;
+    idempotency::sweep_all(&mut transaction).await?;
     transaction.commit().await?;
     Ok(())
 }

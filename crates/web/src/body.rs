@@ -26,13 +26,21 @@ use crate::scalar::parse_instant;
 use crate::server::Settings;
 
 /// A request's JSON body.
-pub(crate) struct Body(Value);
+pub(crate) struct Body {
+    value: Value,
+    bytes: Bytes,
+}
 
 impl Body {
+    /// As it was sent.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// Reads the body as an object; `None` from `read` means that it noted at least one error.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<T, Problem> {
         let errors = RefCell::default();
-        let node = Node { value: &self.0, pointer: String::new(), errors: &errors };
+        let node = Node { value: &self.value, pointer: String::new(), errors: &errors };
         let outcome = node.fields().and_then(|fields| read(&fields));
         match outcome {
             Some(outcome) if errors.borrow().is_empty() => Ok(outcome),
@@ -56,7 +64,7 @@ impl FromRequest for Body {
             if bytes.is_empty() {
                 return Err(Problem::malformed("malformed-json", "the body is empty").into());
             }
-            Ok(Self(json(&bytes)?))
+            Ok(Self { value: json(&bytes)?, bytes })
         })
     }
 }
@@ -87,7 +95,7 @@ impl FromRequest for OptionalBody {
                 return Err(Problem::not_json().into());
             }
             let value = json(&bytes)?;
-            Ok(Self((!value.is_null()).then_some(Body(value))))
+            Ok(Self((!value.is_null()).then_some(Body { value, bytes })))
         })
     }
 }

@@ -6,6 +6,7 @@
 
 mod body;
 mod health;
+mod idempotency;
 mod openapi;
 pub mod order_generation;
 mod paging;

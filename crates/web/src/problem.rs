@@ -124,6 +124,39 @@ impl Problem {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, kind, format!("allowed here: {allowed}"))
     }
 
+    pub(crate) fn invalid_idempotency_key() -> Self {
+        let detail = "Idempotency-Key must be given once, and be 1 to 255 visible ASCII characters, plain or as a \
+                      quoted string";
+        Self::malformed("invalid-idempotency-key", detail)
+    }
+
+    /// Its answer is to be had in a moment.
+    pub(crate) fn request_in_flight() -> Self {
+        let kind = Kind { code: "request-in-flight", title: "The same request is under way" };
+        let problem =
+            Self::new(StatusCode::CONFLICT, kind, "the request with this Idempotency-Key is under way");
+        Self { retry_after: Some(1), ..problem }
+    }
+
+    pub(crate) fn idempotency_key_reused() -> Self {
+        Self::refused("idempotency-key-reused", "this Idempotency-Key belongs to another request")
+    }
+
+    /// There is nothing left to answer a repetition with.
+    pub(crate) fn result_gone() -> Self {
+        let kind = Kind { code: "result-gone", title: "Not found" };
+        Self::new(StatusCode::NOT_FOUND, kind, "what this request made has been deleted since")
+    }
+
+    pub(crate) fn id_taken() -> Self {
+        Self::conflict("id-taken", "the id drawn for this request is taken; send it again")
+    }
+
+    /// Whether nothing was done because the request asked for what cannot be.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.status.is_client_error()
+    }
+
     /// Refused before it reached a route; `reason` is for the client only if the fault is the client's.
     pub(crate) fn turned_away(status: StatusCode, reason: Option<&str>) -> Self {
         let kind = Kind { code: "turned-away", title: "The request cannot be served" };

@@ -13,9 +13,11 @@ use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, PayloadConfig};
 use actix_web::{App, HttpServer};
 use application::health::Health;
+use application::idempotency::Idempotency;
 use application::order_generation::OrderGeneration;
 
 use crate::health::{self, Lifetime};
+use crate::idempotency::REPLAYED;
 use crate::passage::{CORRELATION_ID, InFlight, on_time, passage};
 use crate::telemetry::{self, Telemetry};
 use crate::{openapi, order_generation, routing};
@@ -40,12 +42,14 @@ pub struct Settings {
 pub async fn serve(
     listener: TcpListener,
     app: Arc<OrderGeneration>,
+    idempotency: Arc<Idempotency>,
     health: Arc<Health>,
     telemetry: Arc<dyn Telemetry>,
     settings: Settings,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let app: Data<OrderGeneration> = app.into();
+    let idempotency: Data<Idempotency> = idempotency.into();
     let health: Data<Health> = health.into();
     let telemetry: Data<dyn Telemetry> = telemetry.into();
     let lifetime = Data::new(Lifetime { started: Instant::now(), draining: AtomicBool::new(false) });
@@ -57,6 +61,7 @@ pub async fn serve(
     let build = move || {
         App::new()
             .app_data(app.clone())
+            .app_data(idempotency.clone())
             .app_data(health.clone())
             .app_data(telemetry.clone())
             .app_data(state.clone())
@@ -97,7 +102,7 @@ fn cors(origins: &[String]) -> Cors {
     let cors = Cors::default()
         .allow_any_method()
         .allow_any_header()
-        .expose_headers([CORRELATION_ID, ALLOW, LOCATION, RETRY_AFTER])
+        .expose_headers([CORRELATION_ID, ALLOW, LOCATION, RETRY_AFTER, REPLAYED])
         .max_age(600);
     if origins.iter().any(|origin| origin == "*") {
         // Any page may call, so none may do it with a user's cookies.

@@ -1,8 +1,9 @@
 //! Every command to the store: counted, timed, and a span of its own.
 
 use std::future::Future;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use application::idempotency::{Answer, Claim, Claimed, IdempotencyKeys, Key, OperationId};
 use application::order_generation::ports::{
     Direction, ModelKey, ModelRepository, OpenRebalance, Page, RebalanceKey, RebalanceRepository,
 };
@@ -137,6 +138,16 @@ impl Observed<dyn RebalanceRepository> {
     }
 }
 
+impl Observed<dyn IdempotencyKeys> {
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.figures.observe("idempotency_keys", operation, command).await
+    }
+}
+
 #[async_trait]
 impl ModelRepository for Observed<dyn ModelRepository> {
     async fn find(&self, id: &ModelId) -> Result<Option<Model>, Error> {
@@ -198,5 +209,28 @@ impl RebalanceRepository for Observed<dyn RebalanceRepository> {
 
     async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
         self.observe("delete", self.inner.delete(id, expected)).await
+    }
+}
+
+#[async_trait]
+impl IdempotencyKeys for Observed<dyn IdempotencyKeys> {
+    async fn claim(&self, key: &Key, claim: &Claim) -> Result<Claimed, Error> {
+        self.observe("claim", self.inner.claim(key, claim)).await
+    }
+
+    async fn renew(&self, key: &Key, holder: OperationId, lease: Duration) -> Result<bool, Error> {
+        self.observe("renew", self.inner.renew(key, holder, lease)).await
+    }
+
+    async fn answer(&self, key: &Key, holder: OperationId, answer: &Answer) -> Result<bool, Error> {
+        self.observe("answer", self.inner.answer(key, holder, answer)).await
+    }
+
+    async fn release(&self, key: &Key, holder: OperationId) -> Result<(), Error> {
+        self.observe("release", self.inner.release(key, holder)).await
+    }
+
+    async fn suspend(&self, key: &Key, holder: OperationId) -> Result<(), Error> {
+        self.observe("suspend", self.inner.suspend(key, holder)).await
     }
 }

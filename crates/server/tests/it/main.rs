@@ -11,6 +11,7 @@ mod dry_run;
 mod harness;
 mod health;
 mod health_command;
+mod idempotency;
 mod interface;
 mod mathematics;
 mod models;

@@ -24,6 +24,10 @@ mod on_a_standalone_server {
         let Some(url) = standalone() else { return };
         fresh(url)
     });
+    port_contracts::idempotency_keys!({
+        let Some(url) = standalone() else { return };
+        fresh(url)
+    });
 }
 
 mod on_a_replica_set {
@@ -34,6 +38,10 @@ mod on_a_replica_set {
         fresh(url)
     });
     port_contracts::rebalance_repository!({
+        let Some(url) = replica_set() else { return };
+        fresh(url)
+    });
+    port_contracts::idempotency_keys!({
         let Some(url) = replica_set() else { return };
         fresh(url)
     });

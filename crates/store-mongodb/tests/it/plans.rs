@@ -1,5 +1,8 @@
 //! How the server finds what it is asked for, told by its own profiler.
 
+use std::time::Duration;
+
+use application::idempotency::{Answer, Claim, Fingerprint, IdempotencyKeys, Key, OperationId};
 use application::order_generation::ports::{
     Direction, ModelKey, ModelRepository, Page, RebalanceKey, RebalanceRepository,
 };
@@ -72,7 +75,27 @@ async fn every_call(store: &MongoStore) {
         }
     }
     store.containing(&portfolios(&["p1", "p9"]), page).await.unwrap();
+    every_call_for_a_key(store).await;
     for recorded in [rebalance(1, &[]).header, rebalance(101, &[]).header] {
         RebalanceRepository::delete(store, &recorded.id, recorded.version).await.unwrap();
     }
+}
+
+async fn every_call_for_a_key(store: &MongoStore) {
+    let key = Key::new("POST /api/v1/models", "k").unwrap();
+    let holder = |n| OperationId([n; 12]);
+    let claim = |n| Claim {
+        fingerprint: Fingerprint([0; 32]),
+        proposed: holder(n),
+        lease: Duration::ZERO,
+        kept_for: Duration::from_hours(1),
+    };
+    for n in 0..3 {
+        store.claim(&key, &claim(n)).await.unwrap();
+    }
+    assert!(store.renew(&key, holder(2), Duration::ZERO).await.unwrap());
+    store.suspend(&key, holder(2)).await.unwrap();
+    store.release(&key, holder(2)).await.unwrap();
+    let answer = Answer { status: 201, headers: Vec::new(), body: None };
+    assert!(store.answer(&key, holder(2), &answer).await.unwrap());
 }

@@ -3,10 +3,11 @@
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
-use application::order_generation::OrderGeneration;
+use application::idempotency::OperationId;
 use application::order_generation::models::Replacement;
 use application::order_generation::ports::{Direction, ModelKey};
-use domain::identifier::{PortfolioId, SecurityId};
+use application::order_generation::{Error, OrderGeneration};
+use domain::identifier::{ModelId, PortfolioId, SecurityId};
 use domain::order_generation::model::{Followers, InvalidFollowers, Model, ModelContent, ModelName};
 use domain::order_generation::position::{Band, InvalidPositions, Position, Positions};
 use domain::order_generation::trading_rules::TradingRules;
@@ -16,6 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::trading_rules::{TradingRulesBody, trading_rules};
 use crate::body::{Body, Fields, Node};
+use crate::idempotency::{IdempotencyKeyHeader, Once, Operation};
 use crate::paging::{page, sort_keys};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -189,17 +191,55 @@ fn model_order(parameters: &Parameters) -> Result<Vec<(ModelKey, Direction)>, Pr
 
 /// Creates a model.
 #[utoipa::path(
-    post, path = "/api/v1/models", tag = "models", operation_id = "create_model", request_body = NewModelBody,
+    post, path = "/api/v1/models", tag = "models", operation_id = "create_model",
+    params(IdempotencyKeyHeader), request_body = NewModelBody,
     responses(
         (status = 201, description = "The new model", body = ModelBody),
-        (status = 409, description = "It conflicts with what is stored"),
+        (status = 409, description = "It conflicts with what is stored, or the same request is under way"),
     ),
 )]
-pub(super) async fn create(app: Data<OrderGeneration>, body: Body) -> Result<HttpResponse, Problem> {
-    let model = app.create_model(app.new_model_id(), body.read(content)?).await?;
-    Ok(HttpResponse::Created()
+pub(super) async fn create(
+    app: Data<OrderGeneration>,
+    once: Once,
+    body: Body,
+) -> Result<HttpResponse, Problem> {
+    let content = body.read(content)?;
+    once.answer(&[body.bytes()], Creation { app: &app, content }).await
+}
+
+struct Creation<'a> {
+    app: &'a OrderGeneration,
+    content: ModelContent,
+}
+
+impl Operation for Creation<'_> {
+    fn propose(&self) -> OperationId {
+        OperationId(self.app.new_model_id().bytes())
+    }
+
+    async fn perform(&self, id: OperationId) -> Result<Option<HttpResponse>, Problem> {
+        let OperationId(id) = id;
+        match self.app.create_model(ModelId::from_bytes(id), self.content.clone()).await {
+            Ok(model) => Ok(Some(created(&model))),
+            Err(Error::ModelExists(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn kept(&self, id: OperationId) -> Result<Option<HttpResponse>, Problem> {
+        let OperationId(id) = id;
+        match self.app.model(&ModelId::from_bytes(id)).await {
+            Ok(model) => Ok(Some(created(&model))),
+            Err(Error::UnknownModel(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn created(model: &Model) -> HttpResponse {
+    HttpResponse::Created()
         .insert_header((LOCATION, format!("/api/v1/model/{}", model.id)))
-        .json(ModelBody::from(&model)))
+        .json(ModelBody::from(model))
 }
 
 /// One model.
