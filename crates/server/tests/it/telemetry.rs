@@ -1,3 +1,6 @@
 //! What the service tells of its work.
 
+mod collector;
+mod desk;
+mod export;
 mod figures;
