@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bulk;
 mod http;
 mod neighbours;
 mod optimiser;
@@ -20,6 +21,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
+        ["bulk", arguments @ ..] => bulk::run(arguments),
         ["http", arguments @ ..] => http::run(arguments),
         [http::FLOOR, settings] => http::floor(settings),
         ["optimiser", arguments @ ..] => optimiser::run(arguments),
