@@ -27,5 +27,7 @@ COPY --from=build /build/target/dist/globeco /globeco
 # By number, since Kubernetes cannot tell whether a name is root.
 USER 65532:65532
 EXPOSE 8080
+# It has no shell and nothing else to ask with.
+HEALTHCHECK --interval=30s --timeout=10s --start-period=40s --retries=3 CMD ["/globeco", "health"]
 ENTRYPOINT ["/globeco"]
 CMD ["serve", "order-generation"]
