@@ -17,6 +17,7 @@ const KUBERNETES: &str = "1.30";
 const KUSTOMIZATIONS: &[&str] = &[
     "deploy/k8s/mongodb",
     "deploy/k8s/order-generation/overlays/local",
+    "deploy/k8s/order-generation/overlays/monitored",
     "deploy/k8s/order-generation/overlays/production",
 ];
 

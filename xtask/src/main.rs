@@ -29,6 +29,8 @@ usage: cargo xtask <command>
              [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
                          how many rebalances a second over HTTP, and how many a handler that does no
                          more than the calls and the writes; also another server of the same API
+  bench bulk [--portfolios N] [--positions N] [--database URL]
+                         how many portfolios a second in one large rebalance, and how much memory
   dist [--program FILE]  the program as the image has it, tried in a root that holds what the image does
   lint-deploy            the Dockerfile, the workflows, the compose files and the manifests
   mongod install         the MongoDB server of the tests, into the target directory

@@ -11,13 +11,14 @@ use crate::compose::{self, Composed};
 use crate::config::Config;
 use crate::telemetry::http::HttpTelemetry;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::resource::resource;
 
 /// The Order Generation Service, wired and listening, but not answering yet.
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     composed: Composed,
-    metrics: Arc<Metrics>,
+    metrics: Metrics,
     config: Config,
 }
 
@@ -29,7 +30,7 @@ impl Service {
             format!("HOST, PORT (http.host, http.port): cannot listen on {}:{}", address.0, address.1)
         })?;
         let address = listener.local_addr()?;
-        let metrics = Arc::new(Metrics::start(&config.telemetry)?);
+        let metrics = Metrics::start(resource(&config.telemetry))?;
         let composed = compose::order_generation(&config, &metrics).await?;
         if let Err(error) = composed.store.prepare().await {
             // It is tried again by the first call that needs it.
@@ -46,7 +47,7 @@ impl Service {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, address, composed, metrics, config } = self;
         let Composed { app, idempotency, health, store } = composed;
-        let telemetry = HttpTelemetry::new(Arc::clone(&metrics), config.telemetry.count_requests);
+        let telemetry = HttpTelemetry::new(Arc::new(metrics), config.telemetry.count_requests);
         let settings = web::Settings {
             service_name: config.service.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -65,7 +66,6 @@ impl Service {
             () = health.watch(config.neighbours.probe_pause) => {}
         }
         store.close().await;
-        metrics.stop().await;
         tracing::info!("order generation has stopped");
         Ok(())
     }

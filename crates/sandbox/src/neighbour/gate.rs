@@ -17,13 +17,12 @@ use rand::{RngExt, rngs::StdRng};
 use serde_json::Value;
 
 use super::{
-    calls::{CallLog, Names},
+    calls::CallLog,
     faults::{Failure, Faults, Malformed},
 };
 use crate::{seeded, state::State};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub(crate) struct Gate {
     seed: u64,
@@ -76,9 +75,8 @@ pub(super) async fn pass(
     }
 
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
-    let traceparent = request.headers().get(TRACEPARENT).and_then(|parent| parent.to_str().ok());
     let named = correlation_id.as_ref().and_then(|id| id.to_str().ok());
-    gate.calls().record(request.path(), Names { correlation_id: named, traceparent });
+    gate.calls().record(request.path(), named);
 
     let (latency, failure) = gate.draw();
     if !latency.is_zero() {

@@ -1,6 +1,4 @@
 //! What the service tells of its work.
 
-mod collector;
-mod desk;
-mod export;
+mod deployed;
 mod figures;

@@ -156,7 +156,7 @@ async fn two_services_of_one_process_count_for_themselves() {
 }
 
 /// Two securities, and a portfolio with cash for them.
-async fn desk() -> (TestServer, String) {
+pub(super) async fn desk() -> (TestServer, String) {
     let sandbox = sandbox_of(&[("A", dec!(100)), ("B", dec!(50))]).await;
     let server = TestServer::start_on(sandbox, |_| {}).await;
     let positions = ["A", "B"].map(|ticker| position(&server.security(ticker), "0.45", "0.05", "0.05"));
