@@ -2,10 +2,10 @@
 //!
 //! The deadline belongs to the task: what is spawned, or done in the background, has none.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 tokio::task_local! {
     static CURRENT: Instant;
@@ -24,6 +24,14 @@ pub async fn scope<F: Future>(deadline: Instant, work: F) -> F::Output {
 /// none.
 pub fn remaining() -> Option<Duration> {
     CURRENT.try_with(|deadline| deadline.saturating_duration_since(Instant::now())).ok()
+}
+
+/// Completes when nothing is left; never for work that has no deadline.
+pub async fn passed() {
+    match CURRENT.try_with(|deadline| *deadline) {
+        Ok(deadline) => sleep_until(deadline).await,
+        Err(_) => pending().await,
+    }
 }
 
 #[cfg(test)]

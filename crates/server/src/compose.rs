@@ -7,7 +7,7 @@ use std::time::Duration;
 use application::health::Health;
 use application::idempotency::Idempotency;
 use application::order_generation::{OrderGeneration, Policy};
-use upstream_http::{CacheSize, Calls, Endpoint};
+use upstream_http::{CacheSize, Calls, Endpoint, Neighbours, Observer};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
@@ -29,7 +29,8 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
     let meter = metrics.meter();
     let store = Store::open(&config.store).await?;
     let Ports { models, rebalances, idempotency_keys, probe } = store.ports();
-    let neighbours = upstream_http::Neighbours::new(&upstream(&config.neighbours))?;
+    let observer: Arc<dyn Observer> = Arc::new(());
+    let neighbours = Neighbours::new(&upstream(&config.neighbours), &observer)?;
     let figures = StoreFigures::new(meter, store.system());
     StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());

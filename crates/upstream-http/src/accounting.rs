@@ -1,5 +1,7 @@
 //! The Portfolio Accounting Service: what portfolios hold.
 
+use std::sync::Arc;
+
 use application::order_generation::ports::HoldingsSource;
 use application::repository::Source;
 use application::{health, upstream};
@@ -11,6 +13,7 @@ use serde::Deserialize;
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub struct Accounting(Neighbour);
@@ -20,9 +23,9 @@ pub struct Accounting(Neighbour);
 const NO_BALANCES: &[&str] = &["Failed to retrieve portfolio summary", "no balances found"];
 
 impl Accounting {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        Neighbour::new("portfolio-accounting-service", &config.accounting, &config.calls, NO_BALANCES)
-            .map(Self)
+    pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
+        let service = "portfolio-accounting-service";
+        Neighbour::new(service, &config.accounting, &config.calls, NO_BALANCES, observer).map(Self)
     }
 
     pub(crate) fn probe(&self) -> health::Neighbour {
@@ -33,9 +36,9 @@ impl Accounting {
 #[async_trait]
 impl HoldingsSource for Accounting {
     async fn holdings(&self, portfolio: &PortfolioId) -> Result<Holdings, upstream::Error> {
-        let path = ["api", "v1", "portfolios", portfolio.as_str(), "summary"];
+        let endpoint = "/api/v1/portfolios/{portfolio_id}/summary";
         let about = format!("portfolio {portfolio}");
-        let summary: Option<Option<Summary>> = self.0.find(&path, &about).await?;
+        let summary: Option<Option<Summary>> = self.0.find(endpoint, &[portfolio.as_str()], &about).await?;
         match summary.flatten() {
             Some(summary) => summary.try_into().map_err(|source: Source| self.0.malformed(&about, source)),
             None => Ok(Holdings::default()),

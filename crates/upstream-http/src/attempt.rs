@@ -1,107 +1,213 @@
-//! One attempt of a call: waits for its turn, reads the whole answer, says what it came to.
-//!
-//! It lies inside the retry, which sees no bodies and so could neither repeat a call whose body broke
-//! off nor leave alone an error status that is an answer; both read the [`Outcome`] left here.
+//! One attempt of a call: sends it, reads the whole answer, says what it came to.
 
-use std::sync::Arc;
+use std::time::Duration;
 
-use application::chain::Chain;
-use async_trait::async_trait;
-use http::Extensions;
+use application::correlation;
 use reqwest::{Request, Response, StatusCode};
-use reqwest_middleware::{Error, Middleware, Next, Result};
-use reqwest_retry::{Retryable, RetryableStrategy};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::field::Empty;
+use tracing::{Instrument, Span};
+
+use crate::call::Call;
+use crate::observer::{Attempted, Ending, Observer};
+use crate::retry_after::retry_after;
+
+const CORRELATION_ID: &str = "X-Correlation-ID";
 
 /// What a body may hold; the largest honest one is a hundredth of it.
 pub(crate) const MAX_BODY: usize = 8 * 1024 * 1024;
 
-/// What an attempt came to, if there was an answer at all.
-#[derive(Debug, Clone)]
-pub(crate) enum Outcome {
+/// What the service answered.
+#[derive(Debug)]
+pub(crate) enum Answer {
     Found(Vec<u8>),
     Unknown,
     /// The body was larger than [`MAX_BODY`].
     Oversized,
     /// A status that another attempt would meet again.
     Refused(StatusCode),
-    /// A status that another attempt may not meet again.
-    Failing(StatusCode),
+}
+
+/// Why another attempt may do better.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{}", UnexpectedStatus(*.status))]
+    Status { status: StatusCode, retry_after: Option<Duration> },
+    #[error(transparent)]
+    Transport(#[from] reqwest::Error),
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("it answered {0}")]
 pub(crate) struct UnexpectedStatus(pub(crate) StatusCode);
 
-pub(crate) struct Attempt {
-    pub(crate) service: &'static str,
-    /// How often the retry around it tries.
-    pub(crate) attempts: u32,
-    pub(crate) permits: Arc<Semaphore>,
-    /// What a 500 says when it means that nothing is known.
-    pub(crate) unknown: &'static [&'static str],
+impl Failure {
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            Self::Transport(_) => None,
+        }
+    }
+
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::Transport(error) if error.is_timeout())
+    }
 }
 
-/// Which attempt of its call it is, from 1.
+/// An attempt that may take `timeout`, which is all of its own or what the deadline leaves it.
 #[derive(Clone, Copy)]
-struct Ordinal(u32);
+pub(crate) struct Allowance {
+    pub(crate) timeout: Duration,
+    pub(crate) is_cut: bool,
+}
 
-#[async_trait]
-impl Middleware for Attempt {
-    async fn handle(&self, request: Request, call: &mut Extensions, next: Next<'_>) -> Result<Response> {
-        let attempt = call.get().map_or(1, |Ordinal(last)| last + 1);
-        call.insert(Ordinal(attempt));
+impl Call<'_> {
+    /// The `ordinal`th, from 1.
+    pub(crate) async fn attempt(&self, ordinal: u32, allowance: Allowance) -> Result<Answer, Failure> {
+        let mut request = self.request(allowance)?;
+        let watch = Watch::start(self, ordinal);
+        watch.span.in_scope(|| watch.observer.outgoing(request.headers_mut()));
 
-        let answer = {
-            let _permit = self.permits.acquire().await.map_err(Error::middleware)?;
-            self.answer(next.run(request, call).await).await
+        let exchange = async {
+            let response = self.neighbour.client.execute(request).await?;
+            let status = response.status();
+            Ok((status, answer(response, self.neighbour.unknown).await?))
         };
-        if attempt < self.attempts && is_transient(&answer) {
-            self.log(attempt, &answer);
+        match exchange.instrument(watch.span.clone()).await {
+            Ok((status, answer)) => {
+                let is_well = matches!(answer, Ok(Answer::Found(_) | Answer::Unknown));
+                watch.end(Ending::Answered(status.as_u16()), is_well);
+                answer
+            }
+            Err(error) => {
+                watch.end(ending(&error, allowance), false);
+                Err(error.into())
+            }
         }
-        answer
+    }
+
+    fn request(&self, allowance: Allowance) -> Result<Request, reqwest::Error> {
+        let request = self.neighbour.client.get(self.url.clone()).timeout(allowance.timeout);
+        match correlation::current() {
+            Some(id) => request.header(CORRELATION_ID, id.as_str()),
+            None => request,
+        }
+        .build()
+    }
+
+    fn span(&self, ordinal: u32) -> Span {
+        let span = tracing::info_span!(
+            "attempt",
+            otel.kind = "client",
+            otel.name = format!("GET {}", self.endpoint),
+            otel.status_code = Empty,
+            peer.service = self.neighbour.service,
+            http.request.method = "GET",
+            http.request.resend_count = Empty,
+            http.response.status_code = Empty,
+            server.address = self.url.host_str(),
+            server.port = self.url.port_or_known_default(),
+            url.template = self.endpoint,
+            url.path = self.url.path(),
+            error.type = Empty,
+        );
+        if 1 < ordinal {
+            span.record("http.request.resend_count", ordinal - 1);
+        }
+        span
     }
 }
 
-impl Attempt {
-    async fn answer(&self, response: Result<Response>) -> Result<Response> {
-        let mut response = response?;
-        let outcome = match response.status() {
-            status if status.is_success() => match body(&mut response).await? {
-                Some(body) => Outcome::Found(body),
-                None => Outcome::Oversized,
-            },
-            StatusCode::NOT_FOUND => Outcome::Unknown,
-            StatusCode::INTERNAL_SERVER_ERROR if self.means_unknown(&mut response).await? => Outcome::Unknown,
-            status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
-                Outcome::Failing(status)
-            }
-            status => Outcome::Refused(status),
-        };
-        response.extensions_mut().insert(outcome);
-        Ok(response)
-    }
+/// Tells the span and the observer how an attempt ended, or that it was given up.
+struct Watch<'a> {
+    observer: &'a dyn Observer,
+    service: &'static str,
+    endpoint: &'static str,
+    span: Span,
+    started: Instant,
+    has_ended: bool,
+}
 
-    async fn means_unknown(&self, response: &mut Response) -> Result<bool> {
-        if self.unknown.is_empty() {
-            return Ok(false);
+impl<'a> Watch<'a> {
+    fn start(call: &Call<'a>, ordinal: u32) -> Self {
+        Self {
+            observer: &*call.neighbour.observer,
+            service: call.neighbour.service,
+            endpoint: call.endpoint,
+            span: call.span(ordinal),
+            started: Instant::now(),
+            has_ended: false,
         }
-        let body = body(response).await?.unwrap_or_default();
-        let text = String::from_utf8_lossy(&body);
-        Ok(self.unknown.iter().any(|words| text.contains(words)))
     }
 
-    fn log(&self, attempt: u32, answer: &Result<Response>) {
-        let reason = match answer {
-            Ok(response) => response.status().to_string(),
-            Err(error) => Chain(error).to_string(),
-        };
-        tracing::warn!(service = self.service, attempt, reason, "trying again");
+    fn end(mut self, ending: Ending, is_well: bool) {
+        self.has_ended = true;
+        if let Ending::Answered(status) = ending {
+            self.span.record("http.response.status_code", status);
+        }
+        if !is_well {
+            self.span.record("error.type", ending.to_string());
+            self.span.record("otel.status_code", "ERROR");
+        }
+        self.tell(ending);
     }
+
+    fn tell(&self, ending: Ending) {
+        let Self { service, endpoint, .. } = *self;
+        let took = self.started.elapsed();
+        self.span.in_scope(|| self.observer.attempt(&Attempted { service, endpoint, ending, took }));
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.span.record("error.type", Ending::Abandoned.to_string());
+            self.tell(Ending::Abandoned);
+        }
+    }
+}
+
+fn ending(error: &reqwest::Error, allowance: Allowance) -> Ending {
+    if error.is_connect() {
+        Ending::NotConnected
+    } else if error.is_timeout() {
+        if allowance.is_cut { Ending::OutOfTime } else { Ending::TimedOut }
+    } else {
+        Ending::Broken
+    }
+}
+
+/// The outer error is one of transport.
+async fn answer(mut response: Response, unknown: &[&str]) -> Result<Result<Answer, Failure>, reqwest::Error> {
+    Ok(match response.status() {
+        status if status.is_success() => Ok(match body(&mut response).await? {
+            Some(body) => Answer::Found(body),
+            None => Answer::Oversized,
+        }),
+        StatusCode::NOT_FOUND => Ok(Answer::Unknown),
+        StatusCode::INTERNAL_SERVER_ERROR if means_unknown(&mut response, unknown).await? => {
+            Ok(Answer::Unknown)
+        }
+        status @ (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) => {
+            Err(Failure::Status { status, retry_after: retry_after(response.headers()) })
+        }
+        status if status.is_server_error() => Err(Failure::Status { status, retry_after: None }),
+        status => Ok(Answer::Refused(status)),
+    })
+}
+
+async fn means_unknown(response: &mut Response, unknown: &[&str]) -> Result<bool, reqwest::Error> {
+    if unknown.is_empty() {
+        return Ok(false);
+    }
+    let body = body(response).await?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&body);
+    Ok(unknown.iter().any(|words| text.contains(words)))
 }
 
 /// `None` for a body that is too large.
-async fn body(response: &mut Response) -> Result<Option<Vec<u8>>> {
+async fn body(response: &mut Response) -> Result<Option<Vec<u8>>, reqwest::Error> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await? {
         if MAX_BODY - body.len() < chunk.len() {
@@ -110,21 +216,4 @@ async fn body(response: &mut Response) -> Result<Option<Vec<u8>>> {
         body.extend_from_slice(&chunk);
     }
     Ok(Some(body))
-}
-
-fn is_transient(answer: &Result<Response>) -> bool {
-    match answer {
-        Ok(response) => matches!(response.extensions().get(), Some(Outcome::Failing(_))),
-        Err(Error::Reqwest(_)) => true,
-        Err(Error::Middleware(_)) => false,
-    }
-}
-
-/// Repeats calls that got no whole answer, or a failing one.
-pub(crate) struct TransientOnly;
-
-impl RetryableStrategy for TransientOnly {
-    fn handle(&self, answer: &Result<Response>) -> Option<Retryable> {
-        is_transient(answer).then_some(Retryable::Transient)
-    }
 }

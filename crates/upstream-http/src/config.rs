@@ -35,9 +35,11 @@ pub struct Calls {
     /// How often a call is tried, the first time included.
     pub attempts: NonZeroU32,
     /// The longest pause after the first attempt. It doubles with every further one, up to a minute;
-    /// each pause is drawn at random from half of `first_backoff` up to its longest.
+    /// each pause is drawn at random from the upper half of that, and comes on top of what a service
+    /// asks for by `Retry-After`.
     pub first_backoff: Duration,
-    /// Attempts under way at the same time, at each neighbour; others wait for their turn.
+    /// Calls under way at the same time, at each neighbour, from the first attempt to the last, the
+    /// pauses between them included; others wait for their turn.
     pub max_concurrent: NonZeroUsize,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,

@@ -1,6 +1,7 @@
 //! The Portfolio Service: what portfolios are called.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 
 use application::order_generation::ports::PortfolioDirectory;
 use application::{health, upstream};
@@ -11,6 +12,7 @@ use serde::Deserialize;
 use crate::cache::Cache;
 use crate::config::{Calls, Config};
 use crate::neighbour::{Error, Neighbour};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub struct Directory {
@@ -19,10 +21,10 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         let calls = Calls { timeout: config.name_timeout, attempts: NonZeroU32::MIN, ..config.calls.clone() };
         Ok(Self {
-            neighbour: Neighbour::new("portfolio-service", &config.portfolio, &calls, &[])?,
+            neighbour: Neighbour::new("portfolio-service", &config.portfolio, &calls, &[], observer)?,
             names: Cache::new(config.names),
         })
     }
@@ -32,9 +34,10 @@ impl Directory {
     }
 
     async fn ask(&self, portfolio: &PortfolioId) -> Result<Option<String>, upstream::Error> {
-        let path = ["api", "v1", "portfolio", portfolio.as_str()];
+        let endpoint = "/api/v1/portfolio/{portfolio_id}";
         let about = format!("name of portfolio {portfolio}");
-        let body: Option<PortfolioBody> = self.neighbour.find(&path, &about).await?;
+        let body: Option<PortfolioBody> =
+            self.neighbour.find(endpoint, &[portfolio.as_str()], &about).await?;
         Ok(body.map(|body| body.name))
     }
 }
@@ -42,7 +45,7 @@ impl Directory {
 #[async_trait]
 impl PortfolioDirectory for Directory {
     async fn name(&self, portfolio: &PortfolioId) -> Result<Option<String>, upstream::Error> {
-        self.names.find(portfolio.clone(), self.ask(portfolio)).await
+        self.names.find(portfolio.clone(), || self.ask(portfolio)).await
     }
 }
 

@@ -6,22 +6,30 @@
 
 mod accounting;
 mod attempt;
+mod backoff;
 mod cache;
+mod call;
 mod config;
 mod directory;
 mod exact;
 mod market;
 mod neighbour;
+mod observer;
 mod pricing;
+mod retry_after;
 mod security;
 
+use std::sync::Arc;
+
 use application::health;
+pub use http::HeaderMap;
 
 pub use accounting::Accounting;
 pub use config::{CacheSize, Calls, Config, Endpoint};
 pub use directory::Directory;
 pub use market::Market;
 pub use neighbour::Error;
+pub use observer::{Attempted, BreakerState, Ending, Observer};
 
 /// Everyone the service calls.
 #[derive(Clone)]
@@ -32,11 +40,12 @@ pub struct Neighbours {
 }
 
 impl Neighbours {
-    pub fn new(config: &Config) -> Result<Self, Error> {
+    /// `observer` is told of every attempt; `&Arc::new(())` tells nobody.
+    pub fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         Ok(Self {
-            accounting: Accounting::new(config)?,
-            market: Market::new(config)?,
-            directory: Directory::new(config)?,
+            accounting: Accounting::new(config, observer)?,
+            market: Market::new(config, observer)?,
+            directory: Directory::new(config, observer)?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! What securities cost: the Security Service knows their tickers, the Pricing Service the prices.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use application::order_generation::ports::PriceSource;
 use application::{health, upstream};
@@ -11,6 +12,7 @@ use futures_util::future::try_join_all;
 
 use crate::config::Config;
 use crate::neighbour::Error;
+use crate::observer::Observer;
 use crate::pricing::Prices;
 use crate::security::Securities;
 
@@ -21,8 +23,8 @@ pub struct Market {
 }
 
 impl Market {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
-        Ok(Self { securities: Securities::new(config)?, prices: Prices::new(config)? })
+    pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
+        Ok(Self { securities: Securities::new(config, observer)?, prices: Prices::new(config, observer)? })
     }
 
     pub(crate) fn probes(&self) -> [health::Neighbour; 2] {

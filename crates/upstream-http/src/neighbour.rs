@@ -1,22 +1,20 @@
 //! A service that is called, and how.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use application::health::{self, Probe};
 use application::repository::Source;
-use application::{correlation, upstream};
+use application::upstream;
 use async_trait::async_trait;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
 use reqwest::{Client, Url, redirect};
-use reqwest_middleware::{ClientBuilder, ClientWithMiddleware};
-use reqwest_retry::policies::ExponentialBackoff;
-use reqwest_retry::{Jitter, RetryTransientMiddleware};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
-use crate::attempt::{Attempt, MAX_BODY, Outcome, TransientOnly, UnexpectedStatus};
+use crate::attempt::{Answer, MAX_BODY, UnexpectedStatus};
+use crate::call::{Call, NoAnswer};
 use crate::config::{Calls, Endpoint};
+use crate::observer::Observer;
 
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -29,18 +27,19 @@ pub enum Error {
 
 #[derive(Clone)]
 pub(crate) struct Neighbour {
-    service: &'static str,
+    pub(crate) service: &'static str,
     base: Url,
     health: Url,
-    /// Makes single attempts.
-    plain: Client,
-    /// Waits for its turn, and tries again.
-    patient: ClientWithMiddleware,
+    pub(crate) client: Client,
+    pub(crate) calls: Arc<Calls>,
+    /// One for each call that may be under way.
+    pub(crate) turns: Arc<Semaphore>,
+    /// What a 500 says when it means that nothing is known.
+    pub(crate) unknown: &'static [&'static str],
+    pub(crate) observer: Arc<dyn Observer>,
 }
 
 const USER_AGENT: &str = "globeco-order-generation";
-const CORRELATION_ID: &str = "X-Correlation-ID";
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
 
 impl Neighbour {
     /// `unknown`: what a 500 of this service says when it means that it does not know the thing.
@@ -49,55 +48,57 @@ impl Neighbour {
         endpoint: &Endpoint,
         calls: &Calls,
         unknown: &'static [&'static str],
+        observer: &Arc<dyn Observer>,
     ) -> Result<Self, Error> {
         let base = base(&endpoint.base_url).map_err(|source| Error::BaseUrl {
             service,
             url: endpoint.base_url.clone(),
             source,
         })?;
-        let plain = plain(calls).map_err(|source| Error::Client { service, source: source.into() })?;
+        let client = client(calls).map_err(|source| Error::Client { service, source: source.into() })?;
+        let turns = calls.max_concurrent.get().min(Semaphore::MAX_PERMITS);
         Ok(Self {
             service,
             health: health(&base, &endpoint.health_path),
             base,
-            patient: patient(service, plain.clone(), calls, unknown),
-            plain,
+            client,
+            calls: Arc::new(calls.clone()),
+            turns: Arc::new(Semaphore::new(turns)),
+            unknown,
+            observer: Arc::clone(observer),
         })
     }
 
-    /// What the service answers at `path`, whose segments are encoded here; `None` if it does not know.
+    /// What the service answers at `endpoint`, a route such as `/api/v1/price/{ticker}` with `arguments`
+    /// for what is in braces, which are encoded here; `None` if it does not know.
     ///
     /// `about` says in an error what was asked for.
     pub(crate) async fn find<T: DeserializeOwned>(
         &self,
-        path: &[&str],
+        endpoint: &'static str,
+        arguments: &[&str],
         about: &str,
     ) -> Result<Option<T>, upstream::Error> {
         // No URL can spell these as a segment, so nothing is kept under them.
-        if path.iter().any(|segment| matches!(*segment, "." | "..")) {
+        if arguments.iter().any(|argument| matches!(*argument, "." | "..")) {
             return Ok(None);
         }
-        let mut request = self.patient.get(under(&self.base, path));
-        if let Some(id) = correlation::current() {
-            request = request.header(CORRELATION_ID, id.as_str());
-        }
-        let mut response = request.send().await.map_err(|error| self.unavailable(about, error))?;
-        let outcome = response.extensions_mut().remove().expect("every attempt leaves its outcome");
-        match outcome {
-            Outcome::Found(body) => serde_json::from_slice(&body)
+        let call = Call { neighbour: self, endpoint, url: under(&self.base, &filled(endpoint, arguments)) };
+        match call.answer().await {
+            Ok(Answer::Found(body)) => serde_json::from_slice(&body)
                 .map(Some)
                 .map_err(|error| self.malformed(about, Unreadable::from(error))),
-            Outcome::Unknown => Ok(None),
-            Outcome::Oversized => Err(self.malformed(about, Oversized)),
-            Outcome::Refused(status) => Err(self.malformed(about, UnexpectedStatus(status))),
-            Outcome::Failing(status) => Err(self.unavailable(about, UnexpectedStatus(status))),
+            Ok(Answer::Unknown) => Ok(None),
+            Ok(Answer::Oversized) => Err(self.malformed(about, Oversized)),
+            Ok(Answer::Refused(status)) => Err(self.malformed(about, UnexpectedStatus(status))),
+            Err(reason) => Err(self.unanswered(about, reason)),
         }
     }
 
     pub(crate) fn probe(&self, name: &'static str) -> health::Neighbour {
         health::Neighbour {
             name,
-            probe: Box::new(Health { client: self.plain.clone(), url: self.health.clone() }),
+            probe: Box::new(Health { client: self.client.clone(), url: self.health.clone() }),
         }
     }
 
@@ -105,8 +106,13 @@ impl Neighbour {
         upstream::Error::Malformed { service: self.service, about: about.to_owned(), source: source.into() }
     }
 
-    fn unavailable(&self, about: &str, source: impl Into<Source>) -> upstream::Error {
-        upstream::Error::Unavailable { service: self.service, about: about.to_owned(), source: source.into() }
+    fn unanswered(&self, about: &str, reason: NoAnswer) -> upstream::Error {
+        let (service, about, retry_after) = (self.service, about.to_owned(), reason.retry_after());
+        if reason.is_of_time() {
+            upstream::Error::OutOfTime { service, about, retry_after, source: reason.into() }
+        } else {
+            upstream::Error::Unavailable { service, about, retry_after, source: reason.into() }
+        }
     }
 }
 
@@ -160,7 +166,19 @@ fn under(base: &Url, path: &[&str]) -> Url {
     url
 }
 
-fn plain(calls: &Calls) -> reqwest::Result<Client> {
+/// The segments of a route, with `arguments` in place of what is in braces.
+fn filled<'a>(endpoint: &'a str, arguments: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = arguments.iter();
+    let segments = endpoint.split('/').filter(|segment| !segment.is_empty());
+    segments
+        .map(|segment| match segment.strip_prefix('{') {
+            Some(_) => *arguments.next().expect("one argument for each brace"),
+            None => segment,
+        })
+        .collect()
+}
+
+fn client(calls: &Calls) -> reqwest::Result<Client> {
     let accept = (ACCEPT, HeaderValue::from_static("application/json"));
     Client::builder()
         .user_agent(USER_AGENT)
@@ -171,24 +189,5 @@ fn plain(calls: &Calls) -> reqwest::Result<Client> {
         .pool_max_idle_per_host(calls.pool_max_idle)
         .redirect(redirect::Policy::none())
         .no_proxy()
-        .build()
-}
-
-fn patient(
-    service: &'static str,
-    plain: Client,
-    calls: &Calls,
-    unknown: &'static [&'static str],
-) -> ClientWithMiddleware {
-    let attempts = calls.attempts.get();
-    let backoff = ExponentialBackoff::builder()
-        .retry_bounds(calls.first_backoff.min(LONGEST_BACKOFF), LONGEST_BACKOFF)
-        .jitter(Jitter::Bounded)
-        .base(2)
-        .build_with_max_retries(attempts - 1);
-    let permits = calls.max_concurrent.get().min(Semaphore::MAX_PERMITS);
-    ClientBuilder::new(plain)
-        .with(RetryTransientMiddleware::new_with_policy_and_strategy(backoff, TransientOnly))
-        .with(Attempt { service, attempts, permits: Arc::new(Semaphore::new(permits)), unknown })
         .build()
 }

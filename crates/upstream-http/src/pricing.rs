@@ -1,5 +1,7 @@
 //! The Pricing Service: what tickers cost.
 
+use std::sync::Arc;
+
 use application::{health, upstream};
 use domain::decimal::InvalidDecimal;
 use domain::order_generation::price::Price;
@@ -10,6 +12,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
+use crate::observer::Observer;
 use crate::security::Ticker;
 
 #[derive(Clone)]
@@ -19,9 +22,9 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         Ok(Self {
-            neighbour: Neighbour::new("pricing-service", &config.pricing, &config.calls, &[])?,
+            neighbour: Neighbour::new("pricing-service", &config.pricing, &config.calls, &[], observer)?,
             prices: Cache::new(config.prices),
         })
     }
@@ -32,14 +35,14 @@ impl Prices {
 
     /// `None` for a ticker it does not know, or has no price above zero for.
     pub(crate) async fn price(&self, ticker: &Ticker) -> Result<Option<Price>, upstream::Error> {
-        self.prices.find(ticker.clone(), self.ask(ticker)).await
+        self.prices.find(ticker.clone(), || self.ask(ticker)).await
     }
 
     async fn ask(&self, ticker: &Ticker) -> Result<Option<Price>, upstream::Error> {
         let ticker = ticker.as_str();
-        let path = ["api", "v1", "price", ticker];
         let about = format!("price of {ticker}");
-        let body: Option<PriceBody> = self.neighbour.find(&path, &about).await?;
+        let body: Option<PriceBody> =
+            self.neighbour.find("/api/v1/price/{ticker}", &[ticker], &about).await?;
         Ok(body.and_then(|body| body.close.0))
     }
 }

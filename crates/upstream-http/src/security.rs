@@ -1,5 +1,7 @@
 //! The Security Service: what securities are called on the exchange.
 
+use std::sync::Arc;
+
 use application::{health, upstream};
 use domain::identifier::SecurityId;
 use serde::Deserialize;
@@ -7,6 +9,7 @@ use serde::Deserialize;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::neighbour::{Error, Neighbour};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub(crate) struct Securities {
@@ -15,9 +18,9 @@ pub(crate) struct Securities {
 }
 
 impl Securities {
-    pub(crate) fn new(config: &Config) -> Result<Self, Error> {
+    pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         Ok(Self {
-            neighbour: Neighbour::new("security-service", &config.security, &config.calls, &[])?,
+            neighbour: Neighbour::new("security-service", &config.security, &config.calls, &[], observer)?,
             tickers: Cache::new(config.tickers),
         })
     }
@@ -32,13 +35,13 @@ impl Securities {
         if !security.is_hexadecimal() {
             return Ok(None);
         }
-        self.tickers.find(security, self.ask(security)).await
+        self.tickers.find(security, || self.ask(security)).await
     }
 
     async fn ask(&self, security: SecurityId) -> Result<Option<Ticker>, upstream::Error> {
-        let path = ["api", "v1", "security", security.as_str()];
+        let endpoint = "/api/v1/security/{security_id}";
         let about = format!("ticker of security {security}");
-        let body: Option<SecurityBody> = self.neighbour.find(&path, &about).await?;
+        let body: Option<SecurityBody> = self.neighbour.find(endpoint, &[security.as_str()], &about).await?;
         Ok(body.map(|body| body.ticker))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderValue};
@@ -15,8 +16,8 @@ use utoipa::ToSchema;
 
 use crate::telemetry::ProblemCode;
 
-/// How long a client should wait before it tries a neighbour's outage again, in seconds.
-const RETRY_AFTER: u32 = 5;
+/// How long a client should wait before it tries an outage again, in seconds, where nothing better is known.
+const RETRY_AFTER: u64 = 5;
 
 /// An error reply, `application/problem+json` (RFC 9457).
 #[derive(Debug)]
@@ -25,7 +26,7 @@ pub(crate) struct Problem {
     kind: Kind,
     detail: String,
     errors: Vec<FieldError>,
-    retry_after: Option<u32>,
+    retry_after: Option<u64>,
 }
 
 /// Code and title, the same for every problem of a kind.
@@ -86,6 +87,12 @@ impl Problem {
         tracing::error!(code = kind.code, error = %Chain(error), "request failed");
         let problem = Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, kind.title);
         Self { retry_after: Some(RETRY_AFTER), ..problem }
+    }
+
+    /// In whole seconds, rounded up, at least one: who comes back a moment too early came in vain.
+    fn worth_another_try_after(self, pause: Duration) -> Self {
+        let seconds = pause.as_secs() + u64::from(0 < pause.subsec_nanos());
+        Self { retry_after: Some(seconds.max(1)), ..self }
     }
 
     /// The path, the query or the body cannot be read at all.
@@ -223,12 +230,16 @@ impl From<ChangeRefused> for Problem {
 
 impl From<upstream::Error> for Problem {
     fn from(error: upstream::Error) -> Self {
+        let kind = Kind { code: "external-service-unavailable", title: "External service unavailable" };
+        let problem = Self::unavailable(kind, &error);
         match error {
-            upstream::Error::Unavailable { .. } | upstream::Error::Malformed { .. } => {
-                let kind =
-                    Kind { code: "external-service-unavailable", title: "External service unavailable" };
-                Self::unavailable(kind, &error)
+            upstream::Error::Unavailable { retry_after: Some(pause), .. }
+            | upstream::Error::OutOfTime { retry_after: Some(pause), .. } => {
+                problem.worth_another_try_after(pause)
             }
+            upstream::Error::Unavailable { retry_after: None, .. }
+            | upstream::Error::OutOfTime { retry_after: None, .. }
+            | upstream::Error::Malformed { .. } => problem,
         }
     }
 }

@@ -137,7 +137,7 @@ async fn a_refused_connection_is_unavailable() {
     let error = against(&closed_port(), PATIENCE).await.unwrap_err();
 
     assert!(is_unavailable(&error));
-    assert!(chain(&error).contains("after 2 retries"), "{}", chain(&error));
+    assert!(chain(&error).contains("after 3 attempts"), "{}", chain(&error));
     assert!(chain(&error).contains("refused"), "{}", chain(&error));
 }
 
@@ -416,7 +416,7 @@ async fn what_is_no_base_url_is_refused_by_name() {
         let mut config = Neighbourhood::start().await.config;
         config.pricing.base_url = url.to_owned();
 
-        let error = Neighbours::new(&config).err().unwrap();
+        let error = Neighbours::new(&config, &(Arc::new(()) as _)).err().unwrap();
 
         assert!(matches!(&error, Error::BaseUrl { service: "pricing-service", .. }), "{url}");
     }

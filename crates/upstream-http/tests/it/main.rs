@@ -5,8 +5,11 @@
 mod accounting;
 mod caching;
 mod calls;
+mod deadline;
 mod directory;
 mod health;
 mod market;
 mod neighbourhood;
+mod observed;
 mod outlaw;
+mod retry_after;

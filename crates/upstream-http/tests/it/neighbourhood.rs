@@ -2,12 +2,13 @@
 
 use std::error::Error;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use application::upstream;
 use domain::identifier::{PortfolioId, SecurityId};
 use serde_json::{Value, json};
-use upstream_http::{CacheSize, Calls, Config, Endpoint, Neighbours};
+use upstream_http::{CacheSize, Calls, Config, Endpoint, Neighbours, Observer};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -42,7 +43,11 @@ impl Neighbourhood {
     }
 
     pub(crate) fn clients(&self) -> Neighbours {
-        Neighbours::new(&self.config).unwrap()
+        self.clients_seen_by(&(Arc::new(()) as _))
+    }
+
+    pub(crate) fn clients_seen_by(&self, observer: &Arc<dyn Observer>) -> Neighbours {
+        Neighbours::new(&self.config, observer).unwrap()
     }
 
     pub(crate) async fn knows_ticker(&self, id: SecurityId, ticker: &str) {

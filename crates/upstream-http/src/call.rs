@@ -1,0 +1,123 @@
+//! A call: one attempt after another, until there is an answer, no more attempts, or no more time.
+
+use std::time::Duration;
+
+use application::chain::Chain;
+use application::deadline;
+use reqwest::Url;
+use tokio::select;
+use tokio::sync::SemaphorePermit;
+use tokio::time::{Instant, sleep};
+
+use crate::attempt::{Allowance, Answer, Failure};
+use crate::backoff;
+use crate::neighbour::Neighbour;
+
+/// A longer pause than this is not made, whatever the service asks for.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+pub(crate) struct Call<'a> {
+    pub(crate) neighbour: &'a Neighbour,
+    /// The route that `url` follows.
+    pub(crate) endpoint: &'static str,
+    pub(crate) url: Url,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    #[error("after {attempts} attempts")]
+    Exhausted { attempts: u32, source: Failure },
+    #[error("it asks for a pause of {pause:.1?}, longer than is waited for")]
+    LongPause { pause: Duration, source: Failure },
+    #[error("the deadline of the request ended attempt {attempt} after {took:.1?}")]
+    CutShort { attempt: u32, took: Duration, source: Failure },
+    #[error("the deadline of the request, in {left:.1?}, leaves no time to try again after {pause:.1?}")]
+    NoTimeLeft { pause: Duration, left: Duration, source: Failure },
+    #[error("the deadline of the request passed before its turn")]
+    NoTurn,
+}
+
+impl NoAnswer {
+    /// How long the service asked to be left alone, if it did.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Exhausted { source, .. }
+            | Self::LongPause { source, .. }
+            | Self::CutShort { source, .. }
+            | Self::NoTimeLeft { source, .. } => source.retry_after(),
+            Self::NoTurn => None,
+        }
+    }
+
+    /// Whether who has more time may have better luck.
+    pub(crate) fn is_of_time(&self) -> bool {
+        match self {
+            Self::CutShort { .. } | Self::NoTimeLeft { .. } | Self::NoTurn => true,
+            Self::Exhausted { .. } | Self::LongPause { .. } => false,
+        }
+    }
+}
+
+impl Call<'_> {
+    pub(crate) async fn answer(&self) -> Result<Answer, NoAnswer> {
+        // Kept through the pauses: who is in trouble is not asked by others meanwhile.
+        let _turn = self.turn().await?;
+        for attempt in 1.. {
+            let allowance = self.allowance()?;
+            let started = Instant::now();
+            let failure = match self.attempt(attempt, allowance).await {
+                Ok(answer) => return Ok(answer),
+                Err(source) if allowance.is_cut && source.is_timeout() => {
+                    return Err(NoAnswer::CutShort { attempt, took: started.elapsed(), source });
+                }
+                Err(failure) => failure,
+            };
+            self.pause(attempt, failure).await?;
+        }
+        unreachable!("the last attempt has no pause after it")
+    }
+
+    async fn turn(&self) -> Result<SemaphorePermit<'_>, NoAnswer> {
+        select! {
+            biased;
+            turn = self.neighbour.turns.acquire() => Ok(turn.expect("nobody closes the semaphore")),
+            () = deadline::passed() => Err(NoAnswer::NoTurn),
+        }
+    }
+
+    /// No attempt begins without time.
+    fn allowance(&self) -> Result<Allowance, NoAnswer> {
+        let timeout = self.neighbour.calls.timeout;
+        match deadline::remaining() {
+            Some(Duration::ZERO) => Err(NoAnswer::NoTurn),
+            Some(left) if left < timeout => Ok(Allowance { timeout: left, is_cut: true }),
+            Some(_) | None => Ok(Allowance { timeout, is_cut: false }),
+        }
+    }
+
+    /// Waits until it is time for another attempt, if there is to be one.
+    async fn pause(&self, attempt: u32, source: Failure) -> Result<(), NoAnswer> {
+        let calls = &self.neighbour.calls;
+        if attempt == calls.attempts.get() {
+            return Err(NoAnswer::Exhausted { attempts: attempt, source });
+        }
+        let asked_for = source.retry_after().unwrap_or_default();
+        let pause = asked_for.saturating_add(backoff::after(attempt, calls.first_backoff));
+        if LONGEST_PAUSE < asked_for {
+            return Err(NoAnswer::LongPause { pause: asked_for, source });
+        }
+        if let Some(left) = deadline::remaining().filter(|left| *left <= pause) {
+            return Err(NoAnswer::NoTimeLeft { pause, left, source });
+        }
+        tracing::warn!(
+            service = self.neighbour.service,
+            attempt,
+            reason = %Chain(&source),
+            pause_ms = pause.as_millis(),
+            "trying again"
+        );
+        sleep(pause).await;
+        Ok(())
+    }
+}
