@@ -1,11 +1,19 @@
 //! The description of the interface, `/openapi.json`, and its page, `/docs`.
+//!
+//! Handlers and bodies describe themselves; what all of them have in common is added here.
+
+mod bodies;
+mod examples;
+mod links;
+mod problems;
+mod scalars;
 
 use actix_web::http::Method;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
-use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{Modify, OpenApi};
+use serde_json::Value;
+use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use crate::health;
@@ -18,6 +26,8 @@ use crate::problem::{Problem, ProblemBody};
 use crate::routing::{exactly, resource};
 use crate::server::Settings;
 use crate::telemetry;
+
+pub(crate) use scalars::{LotNumber, ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
 
 const DESCRIPTION: &str = "/openapi.json";
 
@@ -48,14 +58,13 @@ const DESCRIPTION: &str = "/openapi.json";
         (name = "rebalances", description = "What was done"),
         (name = "health", description = "How the service is"),
     ),
-    modifiers(&Problems),
 )]
 struct Interface;
 
 /// The description as the service gives it, and its page, with nothing fetched from outside.
 pub(crate) fn routes(settings: &Settings) -> impl FnOnce(&mut ServiceConfig) + use<> {
     let document = document(&settings.service_name, &settings.version);
-    let description = Bytes::from(document.to_json().expect("a description is plain JSON"));
+    let description = Bytes::from(document.to_string());
     let page = Config::new([DESCRIPTION]).validator_url("none").try_it_out_enabled(true);
 
     let describe = move || {
@@ -71,62 +80,35 @@ pub(crate) fn routes(settings: &Settings) -> impl FnOnce(&mut ServiceConfig) + u
     }
 }
 
-/// Adds the problems that any route of the API can have, and those of its parameters and its body, to
-/// the particular ones that its handler describes; and gives all of them their form.
-struct Problems;
-
-impl Modify for Problems {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let of_the_api = document.paths.paths.iter_mut().filter(|(path, _)| path.starts_with("/api/"));
-        for (path, item) in of_the_api {
-            let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete];
-            for operation in operations.into_iter().flatten() {
-                let has_body = operation.request_body.is_some();
-                let responses = &mut operation.responses.responses;
-                for (status, description) in general_problems(path.contains('{'), has_body) {
-                    let response = || ResponseBuilder::new().description(description).build().into();
-                    responses.entry(status.to_owned()).or_insert_with(response);
-                }
-                responses.iter_mut().filter(|(status, _)| status.starts_with(['4', '5'])).for_each(give_form);
-            }
-        }
-    }
-}
-
-fn general_problems(
-    names_something: bool,
-    has_body: bool,
-) -> impl Iterator<Item = (&'static str, &'static str)> {
-    [
-        ("400", "The request cannot be read", true),
-        ("404", "There is no such thing", names_something),
-        ("413", "The body is too large", has_body),
-        ("415", "The body is not JSON", has_body),
-        ("422", "The request breaks a rule; `errors` lists everything wrong with a body", has_body),
-        ("503", "The store or a neighbour is out; `Retry-After` says when to try again", true),
-    ]
-    .into_iter()
-    .filter_map(|(status, description, applies)| applies.then_some((status, description)))
-}
-
-fn give_form((_, response): (&String, &mut RefOr<Response>)) {
-    if let RefOr::T(response) = response {
-        let schema = Ref::from_schema_name("Problem");
-        let content = ContentBuilder::new().schema(Some(schema)).build();
-        response.content = [("application/problem+json".to_owned(), content.into())].into_iter().collect();
-    }
-}
-
 /// The interface of order generation as OpenAPI 3.1, for reading.
 pub fn description(service_name: &str, version: &str) -> String {
-    document(service_name, version).to_pretty_json().expect("a description is plain JSON")
+    serde_json::to_string_pretty(&document(service_name, version)).expect("a description is plain JSON")
 }
 
-fn document(service_name: &str, version: &str) -> utoipa::openapi::OpenApi {
-    let mut document = Interface::openapi();
-    service_name.clone_into(&mut document.info.title);
-    version.clone_into(&mut document.info.version);
+fn document(service_name: &str, version: &str) -> Value {
+    let mut document = serde_json::to_value(Interface::openapi()).expect("a description is plain JSON");
+    document["info"]["title"] = service_name.into();
+    document["info"]["version"] = version.into();
+    problems::describe(&mut document);
+    bodies::describe(&mut document);
+    links::describe(&mut document);
+    examples::describe(&mut document);
+    unwrap(&mut document);
     document
+}
+
+/// Makes one line of each paragraph: where the source breaks its comments is of no interest.
+fn unwrap(part: &mut Value) {
+    match part {
+        Value::Object(members) => {
+            if let Some(Value::String(text)) = members.get_mut("description") {
+                *text = text.split("\n\n").map(|it| it.replace('\n', " ")).collect::<Vec<_>>().join("\n\n");
+            }
+            members.values_mut().for_each(unwrap);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(unwrap),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The page's own links are relative to `/docs/`.

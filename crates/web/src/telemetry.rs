@@ -115,7 +115,10 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 /// What was counted and measured since the start, in Prometheus' text format.
 #[utoipa::path(
     get, path = "/metrics", tag = "health", operation_id = "metrics",
-    responses((status = 200, description = "The figures", body = String, content_type = "text/plain")),
+    responses((
+        status = 200, description = "The figures", body = String, content_type = "text/plain",
+        example = json!("# TYPE http_requests_in_flight gauge\nhttp_requests_in_flight 1\n"),
+    )),
 )]
 pub(crate) async fn metrics(telemetry: Data<dyn Telemetry>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(telemetry.figures())

@@ -1,5 +1,7 @@
 //! Models over HTTP.
 
+use std::collections::BTreeSet;
+
 use actix_web::HttpResponse;
 use actix_web::http::header::LOCATION;
 use actix_web::web::Data;
@@ -18,6 +20,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::trading_rules::{TradingRulesBody, trading_rules};
 use crate::body::{Body, Fields, Node};
 use crate::idempotency::{IdempotencyKeyHeader, Once, Operation};
+use crate::openapi::{ModelIdText, PortfolioIdText, SecurityIdText};
 use crate::paging::{page, sort_keys};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -27,39 +30,38 @@ use crate::scalar::instant;
 #[derive(Serialize, ToSchema)]
 #[schema(as = ModelDTO)]
 pub(crate) struct ModelBody<'a> {
-    /// 24 hexadecimal digits.
-    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d0")]
+    #[schema(value_type = ModelIdText)]
     model_id: String,
-    #[schema(example = "Conservative Growth")]
+    #[schema(format = "model-name", example = "Conservative Growth")]
     name: &'a str,
     positions: Vec<PositionBody>,
     /// The portfolios that follow the model.
-    #[schema(example = json!(["683b6d88a29ee10e8b499643"]))]
+    #[schema(value_type = BTreeSet<PortfolioIdText>)]
     portfolios: Vec<&'a str>,
     /// Null without any.
+    #[schema(required)]
     trading_rules: Option<TradingRulesBody>,
     /// UTC; null before the first rebalance.
-    #[schema(example = "2024-12-19T10:30:00.000Z")]
+    #[schema(required, format = DateTime, example = "2024-12-19T10:30:00.000Z")]
     last_rebalance_date: Option<String>,
-    #[schema(example = 1)]
+    #[schema(format = "version", example = 1)]
     version: i64,
 }
 
-/// What a model wants of one security. Decimals may also be sent as numbers.
+/// What a model wants of one security.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ModelPositionDTO)]
 pub(crate) struct PositionBody {
-    /// 24 letters or digits; hexadecimal ones are answered in lower case.
-    #[schema(example = "683b6b9620f302c879a5fef4", pattern = "^[A-Za-z0-9]{24}$")]
+    #[schema(value_type = SecurityIdText)]
     security_id: String,
     /// Share of market value: 0 to 0.95 in steps of 0.005. Zero removes the position.
-    #[schema(example = "0.35", pattern = r"^[0-9]+(\.[0-9]+)?$")]
+    #[schema(format = "target", example = "0.35")]
     target: String,
-    /// How far above the target the position may lie, as a share of market value.
-    #[schema(example = "0.03", pattern = r"^[0-9]+(\.[0-9]+)?$")]
+    /// How far above the target the position may lie, as a share of market value: 0 to 1.
+    #[schema(format = "drift", example = "0.03")]
     high_drift: String,
-    /// How far below; at most `high_drift`.
-    #[schema(example = "0.02", pattern = r"^[0-9]+(\.[0-9]+)?$")]
+    /// How far below: 0 to `high_drift`.
+    #[schema(format = "drift", example = "0.02")]
     low_drift: String,
 }
 
@@ -71,14 +73,15 @@ pub(crate) struct PositionBody {
     reason = "describes the body to clients; the body is read by `content`, which reports every error"
 )]
 pub(crate) struct NewModelBody {
-    /// 1 to 255 characters, unique.
-    #[schema(example = "Conservative Growth", min_length = 1, max_length = 255)]
+    /// Unique; blanks around it are cut off.
+    #[schema(format = "model-name", example = "Conservative Growth")]
     name: String,
-    /// At most 100 with a target above zero, together at most 0.95.
+    /// Each security once; at most 100 with a target above zero, together at most 0.95.
     #[schema(required = false)]
     positions: Vec<PositionBody>,
-    #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
-    portfolios: Vec<String>,
+    /// Each once.
+    #[schema(min_items = 1)]
+    portfolios: BTreeSet<PortfolioIdText>,
     trading_rules: Option<TradingRulesBody>,
 }
 
@@ -90,19 +93,22 @@ pub(crate) struct NewModelBody {
     reason = "describes the body to clients; the body is read by `replacement`, which reports every error"
 )]
 pub(crate) struct ReplacedModelBody {
-    #[schema(example = "Conservative Growth", min_length = 1, max_length = 255)]
+    /// Unique; blanks around it are cut off.
+    #[schema(format = "model-name", example = "Conservative Growth")]
     name: String,
+    /// Each security once; at most 100 with a target above zero, together at most 0.95.
     #[schema(required = false)]
     positions: Vec<PositionBody>,
-    #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
-    portfolios: Vec<String>,
+    /// Each once.
+    #[schema(min_items = 1)]
+    portfolios: BTreeSet<PortfolioIdText>,
     /// Left out, the stored rules stay; null or an empty object takes them away.
     trading_rules: Option<TradingRulesBody>,
     /// The version that was read; the reply carries the next one.
-    #[schema(example = 1, minimum = 1)]
+    #[schema(format = "version", example = 1)]
     version: i64,
-    /// Moves the stored date forward, never back.
-    #[schema(example = "2024-12-19T10:30:00.000Z")]
+    /// Moves the stored date forward, never back. Without a zone it is UTC, without a time midnight.
+    #[schema(format = DateTime, example = "2024-12-19T10:30:00.000Z")]
     last_rebalance_date: Option<String>,
 }
 
@@ -114,8 +120,9 @@ pub(crate) struct ReplacedModelBody {
     reason = "describes the body to clients; the body is read by `followers`, which reports every error"
 )]
 pub(crate) struct PortfoliosBody {
-    #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
-    portfolios: Vec<String>,
+    /// Each once.
+    #[schema(min_items = 1)]
+    portfolios: BTreeSet<PortfolioIdText>,
 }
 
 impl<'a> From<&'a Model> for ModelBody<'a> {
@@ -148,13 +155,13 @@ impl From<&Position> for PositionBody {
 #[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
 pub(crate) struct ModelsQuery {
     /// How many models to skip.
-    #[param(minimum = 0)]
+    #[param(format = "offset")]
     offset: Option<u64>,
-    /// How many models at most.
-    #[param(minimum = 0)]
+    /// How many models at most; all unless told.
+    #[param(format = "offset")]
     limit: Option<u64>,
     /// `model_id`, `name`, `last_rebalance_date`, separated by commas, each with `-` for descending.
-    #[param(example = "name,-last_rebalance_date")]
+    #[param(format = "model-keys", example = "name,-last_rebalance_date")]
     sort_by: Option<String>,
 }
 
@@ -244,7 +251,7 @@ fn created(model: &Model) -> HttpResponse {
 
 /// One model.
 #[utoipa::path(
-    get, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "get_model", params(("model_id" = String, Path)),
+    get, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "get_model", params(("model_id" = ModelIdText, Path, description = "The model")),
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
     ),
@@ -260,7 +267,7 @@ pub(super) async fn find(
 /// Replaces a model as a whole, if it still has the version that was read.
 #[utoipa::path(
     put, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "replace_model",
-    params(("model_id" = String, Path)), request_body = ReplacedModelBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = ReplacedModelBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),
@@ -281,14 +288,14 @@ pub(super) async fn replace(
 #[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
 pub(crate) struct VersionQuery {
     /// The version that was read.
-    #[param(example = 1, minimum = 1)]
+    #[param(format = "version", example = 1)]
     version: i64,
 }
 
 /// Deletes a model, if it still has the version that was read. Its rebalances stay.
 #[utoipa::path(
     delete, path = "/api/v1/model/{model_id}", tag = "models", operation_id = "delete_model",
-    params(("model_id" = String, Path), VersionQuery),
+    params(("model_id" = ModelIdText, Path, description = "The model"), VersionQuery),
     responses(
         (status = 204, description = "Deleted"),
         (status = 409, description = "It conflicts with what is stored"),
@@ -306,7 +313,7 @@ pub(super) async fn delete(
 /// Adds a security to a model. A target of zero adds nothing.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "add_position",
-    params(("model_id" = String, Path)), request_body = PositionBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = PositionBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),
@@ -324,7 +331,7 @@ pub(super) async fn add_position(
 /// Gives a security of a model another target and band. A target of zero removes it.
 #[utoipa::path(
     put, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "replace_position",
-    params(("model_id" = String, Path)), request_body = PositionBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = PositionBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),
@@ -342,7 +349,7 @@ pub(super) async fn replace_position(
 /// Removes a security from a model, if all four values are the stored ones.
 #[utoipa::path(
     delete, path = "/api/v1/model/{model_id}/position", tag = "models", operation_id = "remove_position",
-    params(("model_id" = String, Path)), request_body = PositionBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = PositionBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),
@@ -360,7 +367,7 @@ pub(super) async fn remove_position(
 /// Lets portfolios follow a model. Those that follow it already are ignored.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/portfolio", tag = "models", operation_id = "add_portfolios",
-    params(("model_id" = String, Path)), request_body = PortfoliosBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = PortfoliosBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),
@@ -378,7 +385,7 @@ pub(super) async fn add_portfolios(
 /// Lets portfolios follow a model no longer. Those that do not follow it are ignored; one must remain.
 #[utoipa::path(
     delete, path = "/api/v1/model/{model_id}/portfolio", tag = "models", operation_id = "remove_portfolios",
-    params(("model_id" = String, Path)), request_body = PortfoliosBody,
+    params(("model_id" = ModelIdText, Path, description = "The model")), request_body = PortfoliosBody,
     responses(
         (status = 200, description = "The model as it now is", body = ModelBody),
         (status = 409, description = "It conflicts with what is stored"),

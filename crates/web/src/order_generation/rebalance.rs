@@ -15,29 +15,51 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::trading_rules::{RuleBody, TradingRulesBody, trading_rules};
 use crate::body::OptionalBody;
+use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::scalar::{as_text, civil};
 
 /// What a rebalance did to one portfolio.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RebalanceDTO)]
+#[schema(
+    as = RebalanceDTO,
+    example = json!({
+        "portfolio_id": "683b6d88a29ee10e8b499643", "portfolio_name": "Smith family",
+        "rebalance_id": "6835a1b2c3d4e5f6a7b8c9d1", "status": "REBALANCED", "error": null,
+        "optimality": {
+            "status": "OPTIMAL", "objective": "27.8375", "lower_bound": "27.8375", "gap": "0", "method": "OWN_BEST",
+        },
+        "trading_costs": "0",
+        "transactions": [{
+            "transaction_type": "BUY", "security_id": "0534f90f046632697ab87be7", "quantity": 279,
+            "trade_date": "2024-12-19", "shaped_by": [],
+        }],
+        "drifts": [{
+            "security_id": "0534f90f046632697ab87be7", "original_quantity": "150", "adjusted_quantity": "429",
+            "target": "0.60", "high_drift": "0.05", "low_drift": "0.05", "actual": "0.5994", "outside_band": false,
+            "shaped_by": [],
+        }],
+    }),
+)]
 pub(crate) struct OutcomeBody<'a> {
-    #[schema(example = "683b6d88a29ee10e8b499643")]
+    #[schema(value_type = PortfolioIdText)]
     portfolio_id: &'a str,
     /// Null when the Portfolio Service does not know it, or cannot be asked.
-    #[schema(example = "Smith family")]
+    #[schema(required, example = "Smith family")]
     portfolio_name: Option<&'a str>,
     /// The kept record; the same for all portfolios of a model's rebalance, null for a dry run.
-    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d1")]
+    #[schema(required, value_type = Option<RebalanceIdText>)]
     rebalance_id: Option<String>,
     status: StatusBody,
-    /// Why a failed portfolio was not rebalanced.
+    /// Why a failed portfolio was not rebalanced; null for a rebalanced one.
+    #[schema(required)]
     error: Option<ReasonBody>,
     /// Null for a failed portfolio.
+    #[schema(required)]
     optimality: Option<OptimalityBody>,
     /// Paid in cash under the rules `proportional_cost` and `ticket_fee`; null for a failed portfolio.
-    #[schema(example = "16.75")]
+    #[schema(required, format = "decimal", example = "16.75")]
     trading_costs: Option<String>,
     transactions: Vec<TransactionBody>,
     drifts: Vec<DriftBody>,
@@ -58,7 +80,7 @@ struct ReasonBody {
     #[schema(example = "no-feasible-solution")]
     code: &'static str,
     #[schema(
-        example = "no feasible solution exists: no whole share of security 683b6b9620f302c879a5fef4 lies inside its band"
+        example = "no feasible solution exists: no whole share of security 0534f90f046632697ab87be7 lies inside its band"
     )]
     detail: String,
 }
@@ -70,15 +92,15 @@ pub(crate) struct OptimalityBody {
     status: OptimalityStatusBody,
     /// Σ |market value · target − value after|, over model and held securities, and the trading costs.
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "27.8375")]
+    #[schema(value_type = String, format = "decimal", example = "27.8375")]
     objective: Decimal,
     /// No whole-share answer inside the bands, the cash and the trading rules has a smaller objective.
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "27.8375")]
+    #[schema(value_type = String, format = "decimal", example = "27.8375")]
     lower_bound: Decimal,
     /// What is not proven, as a share of the objective; zero if the answer is known to be the best.
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "0")]
+    #[schema(value_type = String, format = "decimal", example = "0")]
     gap: Decimal,
     method: MethodBody,
 }
@@ -107,7 +129,7 @@ enum MethodBody {
 #[schema(as = TransactionDTO)]
 struct TransactionBody {
     transaction_type: SideBody,
-    #[schema(example = "683b6b9620f302c879a5fef4")]
+    #[schema(value_type = SecurityIdText)]
     security_id: String,
     /// Whole units.
     #[schema(example = 279, minimum = 1)]
@@ -131,26 +153,26 @@ pub(crate) enum SideBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = DriftDTO)]
 struct DriftBody {
-    #[schema(example = "683b6b9620f302c879a5fef4")]
+    #[schema(value_type = SecurityIdText)]
     security_id: String,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "150")]
+    #[schema(value_type = String, format = "decimal", example = "150")]
     original_quantity: Decimal,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "429")]
+    #[schema(value_type = String, format = "decimal", example = "429")]
     adjusted_quantity: Decimal,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "0.60")]
+    #[schema(value_type = String, format = "decimal", example = "0.60")]
     target: Decimal,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "0.05")]
+    #[schema(value_type = String, format = "decimal", example = "0.05")]
     high_drift: Decimal,
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "0.05")]
+    #[schema(value_type = String, format = "decimal", example = "0.05")]
     low_drift: Decimal,
     /// Share of market value after the rebalance, to 4 decimals.
     #[serde(serialize_with = "as_text")]
-    #[schema(value_type = String, example = "0.5994")]
+    #[schema(value_type = String, format = "decimal", example = "0.5994")]
     actual: Decimal,
     /// No trade that the rules allow could bring the position inside its band.
     outside_band: bool,
@@ -276,13 +298,14 @@ fn request(
 /// or a neighbour is out, nothing is kept.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
-    params(("model_id" = String, Path), DryRunQuery),
+    params(("model_id" = ModelIdText, Path, description = "The model"), DryRunQuery),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
         examples(
             ("As the model has them" = (value = json!(null))),
-            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": "9.50", "maximum_trades": 20 }))),
+            ("None" = (value = json!({}))),
+            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": 9.5, "maximum_trades": 20 }))),
         ),
     ),
     responses(
@@ -306,19 +329,21 @@ pub(super) async fn model(
 #[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
 pub(crate) struct ModelQuery {
     /// The model to rebalance to, of those the portfolio follows; the newest unless told.
+    #[param(value_type = Option<ModelIdText>)]
     model_id: Option<String>,
 }
 
 /// Rebalances one portfolio to a model that it follows, and keeps the record.
 #[utoipa::path(
     post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
-    params(("portfolio_id" = String, Path), ModelQuery, DryRunQuery),
+    params(("portfolio_id" = PortfolioIdText, Path, description = "The portfolio"), ModelQuery, DryRunQuery),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
         examples(
             ("As the model has them" = (value = json!(null))),
-            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": "9.50", "maximum_trades": 20 }))),
+            ("None" = (value = json!({}))),
+            ("For this time" = (value = json!({ "minimum_cash": "2500.00", "ticket_fee": 9.5, "maximum_trades": 20 }))),
         ),
     ),
     responses(

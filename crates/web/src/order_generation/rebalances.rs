@@ -17,6 +17,7 @@ use super::models::VersionQuery;
 use super::rebalance::{OptimalityBody, SideBody};
 use super::trading_rules::{KeptTradingRulesBody, RuleBody};
 use crate::body::{Body, Fields};
+use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
 use crate::paging::{short_page, sort_keys};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -27,24 +28,28 @@ use crate::streamed;
 #[derive(Serialize, ToSchema)]
 #[schema(as = RebalanceResultDTO)]
 pub(crate) struct RebalanceBody<'a> {
-    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d1")]
+    #[schema(value_type = RebalanceIdText)]
     rebalance_id: String,
-    #[schema(example = "6835a1b2c3d4e5f6a7b8c9d0")]
+    #[schema(value_type = ModelIdText)]
     model_id: String,
     /// UTC.
-    #[schema(example = "2024-12-19T10:30:00.000Z")]
+    #[schema(format = DateTime, example = "2024-12-19T10:30:00.000Z")]
     rebalance_date: String,
     /// The model's name at that time.
-    #[schema(example = "Conservative Growth")]
+    #[schema(format = "model-name", example = "Conservative Growth")]
     model_name: &'a str,
     /// Those that were kept to, be they the model's or for that time; null without any.
+    #[schema(required)]
     trading_rules: Option<KeptTradingRulesBody>,
     /// Those that were rebalanced.
+    #[schema(format = "offset", example = 1)]
     number_of_portfolios: usize,
     portfolios: Vec<PortfolioBody<'a>>,
     /// Those that could not be rebalanced, and why.
     failures: Vec<FailureBody<'a>>,
+    #[schema(format = "version", example = 1)]
     version: i64,
+    #[schema(format = DateTime, example = "2024-12-19T10:30:00.000Z")]
     created_at: String,
 }
 
@@ -52,15 +57,15 @@ pub(crate) struct RebalanceBody<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RebalancePortfolioDTO)]
 pub(crate) struct PortfolioBody<'a> {
-    #[schema(example = "683b6d88a29ee10e8b499643")]
+    #[schema(value_type = PortfolioIdText)]
     portfolio_id: &'a str,
-    #[schema(value_type = f64, example = 44981.93)]
+    #[schema(value_type = f64, format = "decimal", example = 44981.93)]
     market_value: Number,
-    #[schema(value_type = f64, example = 35426.93)]
+    #[schema(value_type = f64, format = "decimal", example = 35426.93)]
     cash_before_rebalance: Number,
-    #[schema(value_type = f64, example = 2264.9)]
+    #[schema(value_type = f64, format = "decimal", example = 2264.9)]
     cash_after_rebalance: Number,
-    #[schema(value_type = f64, example = 16.75)]
+    #[schema(value_type = f64, format = "decimal", example = 16.75)]
     trading_costs: Number,
     optimality: OptimalityBody,
     positions: Vec<TradedPositionBody>,
@@ -73,12 +78,14 @@ pub(crate) struct TradedPositionBody {
     #[serde(flatten)]
     #[schema(inline)]
     position: PositionBody,
+    /// Null without a trade, as are the next two.
+    #[schema(required)]
     transaction_type: Option<SideBody>,
     /// Whole units.
-    #[schema(example = 279, minimum = 1)]
+    #[schema(required, example = 279, minimum = 1)]
     trade_quantity: Option<u64>,
     /// UTC.
-    #[schema(example = "2024-12-19", format = Date)]
+    #[schema(required, example = "2024-12-19", format = Date)]
     trade_date: Option<String>,
 }
 
@@ -86,15 +93,15 @@ pub(crate) struct TradedPositionBody {
 #[derive(Serialize, ToSchema)]
 #[schema(as = PortfolioWithPositionsDTO)]
 pub(crate) struct PortfolioWithPositionsBody<'a> {
-    #[schema(example = "683b6d88a29ee10e8b499643")]
+    #[schema(value_type = PortfolioIdText)]
     portfolio_id: &'a str,
-    #[schema(value_type = f64, example = 44981.93)]
+    #[schema(value_type = f64, format = "decimal", example = 44981.93)]
     market_value: Number,
-    #[schema(value_type = f64, example = 35426.93)]
+    #[schema(value_type = f64, format = "decimal", example = 35426.93)]
     cash_before_rebalance: Number,
-    #[schema(value_type = f64, example = 2264.9)]
+    #[schema(value_type = f64, format = "decimal", example = 2264.9)]
     cash_after_rebalance: Number,
-    #[schema(value_type = f64, example = 16.75)]
+    #[schema(value_type = f64, format = "decimal", example = 16.75)]
     trading_costs: Number,
     positions: Vec<PositionBody>,
 }
@@ -103,29 +110,29 @@ pub(crate) struct PortfolioWithPositionsBody<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = PositionDTO)]
 pub(crate) struct PositionBody {
-    #[schema(example = "683b6b9620f302c879a5fef4")]
+    #[schema(value_type = SecurityIdText)]
     security_id: String,
-    #[schema(value_type = f64, example = 62.85)]
+    #[schema(value_type = f64, format = "decimal", example = 62.85)]
     price: Number,
-    #[schema(value_type = f64, example = 150)]
+    #[schema(value_type = f64, format = "decimal", example = 150)]
     original_quantity: Number,
-    #[schema(value_type = f64, example = 429)]
+    #[schema(value_type = f64, format = "decimal", example = 429)]
     adjusted_quantity: Number,
-    #[schema(value_type = f64, example = 9427.5)]
+    #[schema(value_type = f64, format = "decimal", example = 9427.5)]
     original_position_market_value: Number,
-    #[schema(value_type = f64, example = 26962.65)]
+    #[schema(value_type = f64, format = "decimal", example = 26962.65)]
     adjusted_position_market_value: Number,
-    #[schema(value_type = f64, example = 0.6)]
+    #[schema(value_type = f64, format = "decimal", example = 0.6)]
     target: Number,
-    #[schema(value_type = f64, example = 0.05)]
+    #[schema(value_type = f64, format = "decimal", example = 0.05)]
     high_drift: Number,
-    #[schema(value_type = f64, example = 0.05)]
+    #[schema(value_type = f64, format = "decimal", example = 0.05)]
     low_drift: Number,
     /// Share of market value after the rebalance, to 18 significant digits.
-    #[schema(value_type = f64, example = 0.59941)]
+    #[schema(value_type = f64, format = "decimal", example = 0.59941)]
     actual: Number,
     /// Actual over target, less one; zero when the target is.
-    #[schema(value_type = f64, example = -0.00098)]
+    #[schema(value_type = f64, format = "decimal", example = -0.00098)]
     actual_drift: Number,
     /// No trade that the rules allow could bring the position inside its band.
     outside_band: bool,
@@ -135,12 +142,21 @@ pub(crate) struct PositionBody {
 
 /// A portfolio that could not be rebalanced.
 #[derive(Serialize, ToSchema)]
-#[schema(as = RebalanceFailure)]
+#[schema(
+    as = RebalanceFailure,
+    example = json!({
+        "portfolio_id": "683b6d88a29ee10e8b499644", "code": "no-feasible-solution",
+        "detail": "no feasible solution exists: the least that the bands ask for costs 950, there is 900 to spend",
+    }),
+)]
 pub(crate) struct FailureBody<'a> {
-    #[schema(example = "683b6d88a29ee10e8b499644")]
+    #[schema(value_type = PortfolioIdText)]
     portfolio_id: &'a str,
     #[schema(example = "no-feasible-solution")]
     code: &'a str,
+    #[schema(
+        example = "no feasible solution exists: the least that the bands ask for costs 950, there is 900 to spend"
+    )]
     detail: &'a str,
 }
 
@@ -152,8 +168,8 @@ pub(crate) struct FailureBody<'a> {
     reason = "describes the body to clients; the body is read by `portfolio_ids`, which reports every error"
 )]
 pub(crate) struct ContainingBody {
-    #[schema(example = json!(["683b6d88a29ee10e8b499643"]), min_items = 1)]
-    portfolios: Vec<String>,
+    #[schema(min_items = 1)]
+    portfolios: Vec<PortfolioIdText>,
 }
 
 impl<'a> RebalanceBody<'a> {
@@ -259,7 +275,7 @@ impl From<&RebalancedPosition> for PositionBody {
 #[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
 pub(crate) struct RebalancesQuery {
     /// How many rebalances to skip.
-    #[param(minimum = 0)]
+    #[param(format = "offset")]
     offset: Option<u64>,
     /// How many rebalances at most.
     #[param(minimum = 1, maximum = 100, default = 10)]
@@ -324,7 +340,7 @@ fn portfolio_ids(fields: &Fields<'_>) -> Option<Vec<PortfolioId>> {
 /// One kept rebalance.
 #[utoipa::path(
     get, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "get_rebalance",
-    params(("rebalance_id" = String, Path)),
+    params(("rebalance_id" = RebalanceIdText, Path, description = "The rebalance")),
     responses(
         (status = 200, description = "The rebalance", body = RebalanceBody),
     ),
@@ -356,7 +372,7 @@ async fn written(rebalance: OpenRebalance<'static>) -> Result<HttpResponse, Prob
 /// The portfolios of a kept rebalance, without their trades.
 #[utoipa::path(
     get, path = "/api/v1/rebalance/{rebalance_id}/portfolios", tag = "rebalances",
-    operation_id = "get_rebalance_portfolios", params(("rebalance_id" = String, Path)),
+    operation_id = "get_rebalance_portfolios", params(("rebalance_id" = RebalanceIdText, Path, description = "The rebalance")),
     responses(
         (status = 200, description = "Its portfolios", body = [PortfolioWithPositionsBody]),
     ),
@@ -379,7 +395,7 @@ async fn written_without_trades(rebalance: OpenRebalance<'static>) -> Result<Htt
 #[utoipa::path(
     get, path = "/api/v1/rebalance/{rebalance_id}/portfolio/{portfolio_id}/positions", tag = "rebalances",
     operation_id = "get_rebalance_positions",
-    params(("rebalance_id" = String, Path), ("portfolio_id" = String, Path)),
+    params(("rebalance_id" = RebalanceIdText, Path, description = "The rebalance"), ("portfolio_id" = PortfolioIdText, Path, description = "The portfolio")),
     responses(
         (status = 200, description = "Its positions", body = [PositionBody]),
     ),
@@ -404,7 +420,7 @@ pub(crate) struct MessageBody {
 /// Deletes a kept rebalance. The model and the portfolios stay as they are.
 #[utoipa::path(
     delete, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "delete_rebalance",
-    params(("rebalance_id" = String, Path), VersionQuery),
+    params(("rebalance_id" = RebalanceIdText, Path, description = "The rebalance"), VersionQuery),
     responses(
         (status = 200, description = "Deleted", body = MessageBody),
         (status = 409, description = "It has another version"),

@@ -13,23 +13,26 @@ use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::body::{Fields, Node};
+use crate::openapi::{LotNumber, SecurityIdText};
 use crate::scalar::number;
 
 /// What a manager asks of a rebalance beyond the bands. A rule that is left out, or null, is not set, and
-/// only those that are set are answered. Decimals may also be sent as numbers. A member that is no rule is
-/// refused.
+/// only those that are set are answered. A member that is no rule is refused.
 #[derive(Serialize, ToSchema)]
-#[schema(as = TradingRules)]
+#[schema(
+    as = TradingRules,
+    example = json!({ "minimum_cash": "2500.00", "lot_size": { "default": 10 }, "ticket_fee": "9.50", "maximum_trades": 20 }),
+)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingRulesBody {
     /// Money that must be left, except in a portfolio that was never funded: 0 to 10^15, with at most 4
     /// decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "2500.00", pattern = r"^[0-9]+(\.[0-9]{1,4}0*)?$")]
+    #[schema(value_type = Option<String>, example = "2500.00", format = "amount")]
     minimum_cash: Option<Value>,
     /// Share of market value that must be left as cash; the larger of the two minimums counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "0.02", pattern = r"^(0(\.[0-9]{1,8}0*)?|1(\.0+)?)$")]
+    #[schema(value_type = Option<String>, example = "0.02", format = "share")]
     minimum_cash_share: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(inline)]
@@ -37,7 +40,7 @@ pub(crate) struct TradingRulesBody {
     /// A trade is worth at least this or is not made, not even to reach a band: 0 to 10^15, with at most 4
     /// decimals.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "500", pattern = r"^[0-9]+(\.[0-9]{1,4}0*)?$")]
+    #[schema(value_type = Option<String>, example = "500", format = "amount")]
     minimum_trade_value: Option<Value>,
     /// A position inside its band is left alone; or sold, never bought, where the others need its cash.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,37 +48,37 @@ pub(crate) struct TradingRulesBody {
     trade_only_outside_band: Option<bool>,
     /// Securities never bought, each once. This list and the next two stand above the bands.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = json!(["683b6b9620f302c879a5fef4"]))]
+    #[schema(value_type = Option<BTreeSet<SecurityIdText>>)]
     do_not_buy: Option<Vec<String>>,
     /// Securities never sold, each once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = json!(["683b6b9620f302c879a5fef5"]))]
+    #[schema(value_type = Option<BTreeSet<SecurityIdText>>)]
     do_not_sell: Option<Vec<String>>,
     /// Securities neither bought nor sold, each once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(example = json!(["683b6b9620f302c879a5fef6"]))]
+    #[schema(value_type = Option<BTreeSet<SecurityIdText>>)]
     restricted: Option<Vec<String>>,
     /// What trading costs for each unit of money traded: 0 to 0.1, with at most 6 decimals. Counts in the
     /// objective and is paid in cash.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "0.0005", pattern = r"^0(\.(0[0-9]{0,5}|1)0*)?$")]
+    #[schema(value_type = Option<String>, example = "0.0005", format = "cost-rate")]
     proportional_cost: Option<Value>,
     /// What every trade costs, whatever its size: 0 to 10^15, with at most 4 decimals. Counts in the
     /// objective and is paid in cash.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "9.50", pattern = r"^[0-9]+(\.[0-9]{1,4}0*)?$")]
+    #[schema(value_type = Option<String>, example = "9.50", format = "amount")]
     ticket_fee: Option<Value>,
     /// Securities traded.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<i64>, example = 20, minimum = 0, maximum = 4_294_967_295_u32)]
+    #[schema(value_type = Option<i64>, example = 20, format = "count")]
     maximum_trades: Option<u32>,
     /// Value bought and sold together, as a share of market value: 0 to 2.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "0.25", pattern = r"^([01](\.[0-9]{1,8}0*)?|2(\.0+)?)$")]
+    #[schema(value_type = Option<String>, example = "0.25", format = "turnover")]
     maximum_turnover: Option<Value>,
     /// Securities held afterwards, those of which only a fraction is left included.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<i64>, example = 60, minimum = 0, maximum = 4_294_967_295_u32)]
+    #[schema(value_type = Option<i64>, example = 60, format = "count")]
     maximum_positions: Option<u32>,
     /// Of all securities of a group together.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +87,7 @@ pub(crate) struct TradingRulesBody {
     /// How far, as a share of the objective, an answer may be from the best where finding the best takes
     /// long.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "0.001", pattern = r"^(0(\.[0-9]{1,8}0*)?|1(\.0+)?)$")]
+    #[schema(value_type = Option<String>, example = "0.001", format = "share")]
     gap: Option<Value>,
 }
 
@@ -95,11 +98,11 @@ pub(crate) struct TradingRulesBody {
 #[serde(deny_unknown_fields)]
 struct LotSizeBody {
     /// Units to a lot; 1 unless told.
-    #[schema(example = 10, minimum = 1, maximum = 1_000_000, required = false)]
+    #[schema(format = "lot", example = 10, required = false)]
     default: u32,
     /// Lots of their own, by security.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(example = json!({"683b6b9620f302c879a5fef4": 100}))]
+    #[schema(value_type = BTreeMap<SecurityIdText, LotNumber>, example = json!({"0534f90f046632697ab87be7": 100}))]
     per_security: BTreeMap<String, u32>,
 }
 
@@ -108,12 +111,12 @@ struct LotSizeBody {
 #[schema(as = GroupLimit)]
 #[serde(deny_unknown_fields)]
 struct GroupLimitBody {
-    #[schema(example = "Technology", min_length = 1, max_length = 100)]
+    #[schema(format = "group-name", example = "Technology")]
     name: String,
     /// Each once.
-    #[schema(example = json!(["683b6b9620f302c879a5fef4", "683b6b9620f302c879a5fef5"]))]
+    #[schema(value_type = BTreeSet<SecurityIdText>)]
     securities: Vec<String>,
-    #[schema(value_type = String, example = "0.40", pattern = r"^(0(\.[0-9]{1,8}0*)?|1(\.0+)?)$")]
+    #[schema(value_type = String, example = "0.40", format = "share")]
     maximum: Value,
 }
 
@@ -183,6 +186,7 @@ impl PartialSchema for KeptTradingRulesBody {
     fn schema() -> RefOr<Schema> {
         let mut schema = serde_json::to_value(TradingRulesBody::schema()).expect("a schema is plain JSON");
         schema["description"] = "The rules of a kept rebalance, with numbers.".into();
+        schema["example"] = json!({ "minimum_cash": 2500, "lot_size": { "default": 10 }, "ticket_fee": 9.5, "maximum_trades": 20 });
         describe_numbers(&mut schema);
         serde_json::from_value(schema).expect("a schema of numbers is a schema, too")
     }
@@ -194,15 +198,14 @@ impl ToSchema for KeptTradingRulesBody {
     }
 }
 
-/// Of the strings, decimals alone have a pattern.
+/// Of the strings, decimals alone have a number for an example.
 fn describe_numbers(schema: &mut Value) {
     if let Value::Object(members) = schema
-        && members.remove("pattern").is_some()
+        && let Some(number) = members.get("example").and_then(|example| example.as_str()?.parse().ok())
     {
+        members.insert("example".to_owned(), Value::Number(number));
         let is_nullable = members["type"].is_array();
         members["type"] = if is_nullable { json!(["number", "null"]) } else { json!("number") };
-        let digits = members["example"].as_str().and_then(|text| text.parse().ok());
-        members["example"] = digits.map_or(Value::Null, Value::Number);
     }
     match schema {
         Value::Object(members) => members.values_mut().for_each(describe_numbers),
