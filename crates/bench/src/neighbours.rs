@@ -142,7 +142,8 @@ pub(crate) async fn asked<T: DeserializeOwned>(client: &Client, url: &str) -> Re
     serde_json::from_slice(&body).with_context(|| format!("{url} does not answer as expected"))
 }
 
-/// One that keeps its connections.
+/// One that keeps its connections, though not as long as the servers do.
 pub(crate) fn client() -> Result<Client> {
-    Ok(Client::builder().timeout(Duration::from_mins(5)).no_proxy().build()?)
+    let idle = Duration::from_mins(1);
+    Ok(Client::builder().timeout(Duration::from_mins(10)).pool_idle_timeout(idle).no_proxy().build()?)
 }

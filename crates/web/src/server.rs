@@ -38,6 +38,10 @@ pub struct Settings {
     pub shutdown_timeout: Duration,
 }
 
+/// Longer than clients and load balancers keep a connection that nobody uses, mostly a minute: who closes it
+/// while the other begins to use it costs a request.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
+
 /// Serves order generation on `listener` until `shutdown` completes and the requests under way are answered.
 pub async fn serve(
     listener: TcpListener,
@@ -80,6 +84,7 @@ pub async fn serve(
     };
     let server = HttpServer::new(build)
         .workers(workers)
+        .keep_alive(KEEP_ALIVE)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals()
         .listen(listener)?
