@@ -73,6 +73,11 @@ impl FromRequest for Body {
 pub(crate) struct OptionalBody(Option<Body>);
 
 impl OptionalBody {
+    /// As it was sent; nothing without one.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_ref().map_or(&[], Body::bytes)
+    }
+
     /// As [`Body::read`], if there is a body.
     pub(crate) fn read<T>(&self, read: impl FnOnce(&Fields<'_>) -> Option<T>) -> Result<Option<T>, Problem> {
         self.0.as_ref().map(|body| body.read(read)).transpose()

@@ -32,19 +32,19 @@ pub struct RebalanceRequest {
     pub rules: Option<TradingRules>,
 }
 
-/// What a rebalance did, portfolio by portfolio in the model's order.
-pub struct Outcome {
+/// What a rebalance did, portfolio by portfolio in the model's order; `Failure` says why one failed.
+pub struct Outcome<Failure = Refusal> {
     pub kept_as: Option<RebalanceId>,
     pub date: Timestamp,
     pub rules: TradingRules,
-    pub portfolios: Vec<PortfolioOutcome>,
+    pub portfolios: Vec<PortfolioOutcome<Failure>>,
 }
 
-pub struct PortfolioOutcome {
+pub struct PortfolioOutcome<Failure = Refusal> {
     pub portfolio: PortfolioId,
     /// `None` when the directory does not know it, or could not be asked.
     pub name: Option<String>,
-    pub result: Result<PortfolioRebalance, Refusal>,
+    pub result: Result<PortfolioRebalance, Failure>,
 }
 
 impl OrderGeneration {
@@ -139,7 +139,7 @@ impl OrderGeneration {
 
     /// Names decorate a reply; no trade depends on them, so a failure costs only names. After the first
     /// failure nobody is asked any more: a hanging directory must not hold up a large model.
-    async fn names_of(&self, portfolios: &[PortfolioId]) -> Vec<Option<String>> {
+    pub(super) async fn names_of(&self, portfolios: &[PortfolioId]) -> Vec<Option<String>> {
         let is_out = AtomicBool::new(false);
         let name = async |portfolio: &PortfolioId| {
             if is_out.load(Ordering::Relaxed) {

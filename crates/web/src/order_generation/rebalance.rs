@@ -1,20 +1,26 @@
 //! Rebalancing over HTTP.
 
+use std::borrow::Cow;
+
 use actix_web::HttpResponse;
 use actix_web::web::Data;
-use application::order_generation::OrderGeneration;
+use application::idempotency::OperationId;
 use application::order_generation::rebalance::{Outcome, PortfolioOutcome, RebalanceRequest};
+use application::order_generation::{Error, OrderGeneration};
+use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::problem::Refusal;
 use domain::order_generation::rebalance::{
-    Optimality, OptimalityStatus, PortfolioRebalance, RebalancedPosition, Side, Trade,
+    FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, RebalancedPosition, Side, Trade,
 };
+use domain::order_generation::trading_rules::TradingRules;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::trading_rules::{RuleBody, TradingRulesBody, trading_rules};
 use crate::body::OptionalBody;
+use crate::idempotency::{IdempotencyKeyHeader, Once, Operation};
 use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -54,7 +60,7 @@ pub(crate) struct OutcomeBody<'a> {
     status: StatusBody,
     /// Why a failed portfolio was not rebalanced; null for a rebalanced one.
     #[schema(required)]
-    error: Option<ReasonBody>,
+    error: Option<ReasonBody<'a>>,
     /// Null for a failed portfolio.
     #[schema(required)]
     optimality: Option<OptimalityBody>,
@@ -75,14 +81,14 @@ enum StatusBody {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = FailureReason)]
-struct ReasonBody {
+struct ReasonBody<'a> {
     /// Short and stable; what clients match on.
     #[schema(example = "no-feasible-solution")]
-    code: &'static str,
+    code: &'a str,
     #[schema(
         example = "no feasible solution exists: no whole share of security 0534f90f046632697ab87be7 lies inside its band"
     )]
-    detail: String,
+    detail: Cow<'a, str>,
 }
 
 /// How good the quantities are, and how that is known.
@@ -210,18 +216,30 @@ impl From<&Optimality> for OptimalityBody {
     }
 }
 
-impl From<&Refusal> for ReasonBody {
+impl From<&Refusal> for ReasonBody<'_> {
     fn from(refusal: &Refusal) -> Self {
-        Self { code: refusal.code(), detail: refusal.to_string() }
+        Self { code: refusal.code(), detail: Cow::Owned(refusal.to_string()) }
+    }
+}
+
+impl<'a> From<&'a FailedPortfolio> for ReasonBody<'a> {
+    fn from(failed: &'a FailedPortfolio) -> Self {
+        Self { code: &failed.code, detail: Cow::Borrowed(&failed.detail) }
     }
 }
 
 impl<'a> OutcomeBody<'a> {
-    fn all(outcome: &'a Outcome) -> Vec<Self> {
+    fn all<F>(outcome: &'a Outcome<F>) -> Vec<Self>
+    where
+        ReasonBody<'a>: From<&'a F>,
+    {
         outcome.portfolios.iter().map(|decided| Self::new(outcome, decided)).collect()
     }
 
-    fn new(outcome: &'a Outcome, decided: &'a PortfolioOutcome) -> Self {
+    fn new<F>(outcome: &'a Outcome<F>, decided: &'a PortfolioOutcome<F>) -> Self
+    where
+        ReasonBody<'a>: From<&'a F>,
+    {
         let rebalanced = decided.result.as_ref().ok();
         let trade_date = civil(outcome.date.date_naive());
         Self {
@@ -270,26 +288,87 @@ fn drifts(rebalanced: &PortfolioRebalance) -> Vec<DriftBody> {
 
 const RULES_FOR_THIS_TIME: &str = "Trading rules in the place of the model's, for this time; an empty object for \
                                    none. Without a body, or with null, the model's own count.";
+const UNDER_WAY: &str =
+    "The same request, by its `Idempotency-Key`, is under way; `Retry-After` says when to ask again";
 const NOT_REBALANCED: &str = "It cannot be rebalanced, and `code` says why; or the body is not trading rules, and \
-                              `errors` lists everything wrong with it";
+                              `errors` lists everything wrong with it; or the `Idempotency-Key` is another request's";
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "describes the query to clients; `Parameters` reads it")]
 pub(crate) struct DryRunQuery {
-    /// Whether to answer as ever but to keep nothing: no record, and the model's date stays. The whole
-    /// answer is made before it is sent.
+    /// Whether to answer as ever but to keep nothing: no record, and the model's date stays; an
+    /// `Idempotency-Key` has no meaning then. The whole answer is made before it is sent.
     #[param(default = false)]
     dry_run: Option<bool>,
 }
 
-fn request(
-    app: &OrderGeneration,
-    parameters: &Parameters,
-    body: &OptionalBody,
-) -> Result<RebalanceRequest, Problem> {
-    let keep_as = (!parameters.flag("dry_run", false)?).then(|| app.new_rebalance_id());
-    Ok(RebalanceRequest { keep_as, rules: body.read(trading_rules)? })
+/// A rebalance that was asked for.
+struct Rebalancing<'a> {
+    app: &'a OrderGeneration,
+    whose: Whose,
+    rules: Option<TradingRules>,
+}
+
+enum Whose {
+    ModelsPortfolios(ModelId),
+    Portfolio { id: PortfolioId, model: Option<ModelId> },
+}
+
+impl Rebalancing<'_> {
+    /// The dry run of it, or once for each key.
+    async fn answer(
+        self,
+        once: &Once,
+        parameters: &Parameters,
+        body: &OptionalBody,
+    ) -> Result<HttpResponse, Problem> {
+        if parameters.flag("dry_run", false)? {
+            return Ok(self.response(&self.outcome(None).await?));
+        }
+        let model = parameters.text("model_id").filter(|_| matches!(self.whose, Whose::Portfolio { .. }));
+        once.answer(&[model.unwrap_or_default().as_bytes(), body.bytes()], self).await
+    }
+
+    async fn outcome(&self, keep_as: Option<RebalanceId>) -> Result<Outcome, Error> {
+        let request = RebalanceRequest { keep_as, rules: self.rules.clone() };
+        match &self.whose {
+            Whose::ModelsPortfolios(model) => self.app.rebalance_model(model, request).await,
+            Whose::Portfolio { id, model } => self.app.rebalance_portfolio(id, model.as_ref(), request).await,
+        }
+    }
+
+    fn response<F>(&self, outcome: &Outcome<F>) -> HttpResponse
+    where
+        for<'a> ReasonBody<'a>: From<&'a F>,
+    {
+        let bodies = OutcomeBody::all(outcome);
+        match self.whose {
+            Whose::ModelsPortfolios(_) => HttpResponse::Ok().json(bodies),
+            Whose::Portfolio { .. } => {
+                HttpResponse::Ok().json(bodies.first().expect("one portfolio was asked for"))
+            }
+        }
+    }
+}
+
+impl Operation for Rebalancing<'_> {
+    fn propose(&self) -> OperationId {
+        OperationId(self.app.new_rebalance_id().bytes())
+    }
+
+    async fn perform(&self, OperationId(id): OperationId) -> Result<Option<HttpResponse>, Problem> {
+        match self.outcome(Some(RebalanceId::from_bytes(id))).await {
+            Ok(outcome) => Ok(Some(self.response(&outcome))),
+            Err(Error::RebalanceExists(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn kept(&self, OperationId(id): OperationId) -> Result<Option<HttpResponse>, Problem> {
+        let kept = self.app.kept_outcome(&RebalanceId::from_bytes(id)).await?;
+        Ok(kept.map(|outcome| self.response(&outcome)))
+    }
 }
 
 /// Rebalances every portfolio that follows a model, and keeps the record.
@@ -298,7 +377,7 @@ fn request(
 /// or a neighbour is out, nothing is kept.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
-    params(("model_id" = ModelIdText, Path, description = "The model"), DryRunQuery),
+    params(("model_id" = ModelIdText, Path, description = "The model"), DryRunQuery, IdempotencyKeyHeader),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
@@ -310,18 +389,19 @@ fn request(
     ),
     responses(
         (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]),
+        (status = 409, description = UNDER_WAY),
         (status = 422, description = NOT_REBALANCED),
     ),
 )]
 pub(super) async fn model(
     app: Data<OrderGeneration>,
     parameters: Parameters,
+    once: Once,
     body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
-    let id = parameters.model_id()?;
-    let request = request(&app, &parameters, &body)?;
-    let outcome = app.rebalance_model(&id, request).await?;
-    Ok(HttpResponse::Ok().json(OutcomeBody::all(&outcome)))
+    let whose = Whose::ModelsPortfolios(parameters.model_id()?);
+    let rules = body.read(trading_rules)?;
+    Rebalancing { app: &app, whose, rules }.answer(&once, &parameters, &body).await
 }
 
 #[derive(IntoParams)]
@@ -336,7 +416,7 @@ pub(crate) struct ModelQuery {
 /// Rebalances one portfolio to a model that it follows, and keeps the record.
 #[utoipa::path(
     post, path = "/api/v1/portfolio/{portfolio_id}/rebalance", tag = "rebalance", operation_id = "rebalance_portfolio",
-    params(("portfolio_id" = PortfolioIdText, Path, description = "The portfolio"), ModelQuery, DryRunQuery),
+    params(("portfolio_id" = PortfolioIdText, Path, description = "The portfolio"), ModelQuery, DryRunQuery, IdempotencyKeyHeader),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
@@ -348,18 +428,17 @@ pub(crate) struct ModelQuery {
     ),
     responses(
         (status = 200, body = OutcomeBody),
+        (status = 409, description = UNDER_WAY),
         (status = 422, description = NOT_REBALANCED),
     ),
 )]
 pub(super) async fn portfolio(
     app: Data<OrderGeneration>,
     parameters: Parameters,
+    once: Once,
     body: OptionalBody,
 ) -> Result<HttpResponse, Problem> {
-    let portfolio = parameters.portfolio_id()?;
-    let model = parameters.chosen_model()?;
-    let request = request(&app, &parameters, &body)?;
-    let outcome = app.rebalance_portfolio(&portfolio, model.as_ref(), request).await?;
-    let decided = outcome.portfolios.first().expect("one portfolio was asked for");
-    Ok(HttpResponse::Ok().json(OutcomeBody::new(&outcome, decided)))
+    let whose = Whose::Portfolio { id: parameters.portfolio_id()?, model: parameters.chosen_model()? };
+    let rules = body.read(trading_rules)?;
+    Rebalancing { app: &app, whose, rules }.answer(&once, &parameters, &body).await
 }

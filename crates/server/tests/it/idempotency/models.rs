@@ -21,7 +21,7 @@ async fn names(server: &TestServer) -> Vec<String> {
 
 #[tokio::test]
 async fn a_model_sent_twice_with_one_key_is_created_once_and_answered_the_same() {
-    over_every_store(async |server| {
+    over_every_store(async |server, _| {
         let first = post(server, MODELS, &model("Balanced"), "k").await;
         let again = post(server, MODELS, &model("Balanced"), "k").await;
         let other = post(server, MODELS, &model("Growth"), "another").await;
@@ -40,7 +40,7 @@ async fn a_model_sent_twice_with_one_key_is_created_once_and_answered_the_same()
 
 #[tokio::test]
 async fn of_thirty_two_at_once_one_creates_and_all_others_are_told_the_same_or_to_wait() {
-    over_every_store(async |server| {
+    over_every_store(async |server, _| {
         let server = &*server;
         let balanced = model("Balanced");
         let replies = join_all((0..32).map(|_| post(server, MODELS, &balanced, "k"))).await;
@@ -63,7 +63,7 @@ async fn of_thirty_two_at_once_one_creates_and_all_others_are_told_the_same_or_t
 
 #[tokio::test]
 async fn another_body_with_the_same_key_is_refused_and_does_nothing() {
-    over_every_store(async |server| {
+    over_every_store(async |server, _| {
         let first = post(server, MODELS, &model("Balanced"), "k").await;
 
         for other in
@@ -81,7 +81,7 @@ async fn another_body_with_the_same_key_is_refused_and_does_nothing() {
 
 #[tokio::test]
 async fn a_key_is_free_again_after_a_refusal() {
-    over_every_store(async |server| {
+    over_every_store(async |server, _| {
         server.post(MODELS, &model("Balanced")).await.expect(201);
 
         for _ in 0..2 {
@@ -95,6 +95,20 @@ async fn a_key_is_free_again_after_a_refusal() {
         assert_eq!(created.status, 201);
 
         post(server, MODELS, &model("Growth"), "k").await.assert_replays(&created);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_model_whose_answer_was_not_kept_is_answered_for_by_what_it_is() {
+    over_every_store(async |server, keys| {
+        let first = post(server, MODELS, &model("Balanced"), "k").await;
+        keys.forget_answers().await;
+
+        let found = post(server, MODELS, &model("Balanced"), "k").await;
+        found.assert_replays(&first);
+        post(server, MODELS, &model("Balanced"), "k").await.assert_replays(&first);
+        assert_eq!(names(server).await, ["Balanced"]);
     })
     .await;
 }
