@@ -1,7 +1,5 @@
 //! What a portfolio owns before a rebalance.
 
-use std::collections::BTreeMap;
-
 use rust_decimal::Decimal;
 
 use crate::identifier::SecurityId;
@@ -13,7 +11,8 @@ use crate::identifier::SecurityId;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Holdings {
     cash: Decimal,
-    quantities: BTreeMap<SecurityId, Decimal>,
+    /// By security.
+    quantities: Vec<(SecurityId, Decimal)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,13 +24,13 @@ impl Holdings {
         cash: Decimal,
         rows: impl IntoIterator<Item = (SecurityId, Decimal)>,
     ) -> Result<Self, RepeatedHolding> {
-        let mut quantities = BTreeMap::new();
-        for (security, quantity) in rows {
-            if quantities.insert(security, quantity.normalize()).is_some() {
-                return Err(RepeatedHolding(security));
-            }
+        let normalised = |(security, quantity): (SecurityId, Decimal)| (security, quantity.normalize());
+        let mut quantities: Vec<_> = rows.into_iter().map(normalised).collect();
+        quantities.sort_unstable_by_key(|(security, _)| *security);
+        if let Some(alike) = quantities.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return Err(RepeatedHolding(alike[0].0));
         }
-        quantities.retain(|_, quantity| !quantity.is_zero());
+        quantities.retain(|(_, quantity)| !quantity.is_zero());
         Ok(Self { cash, quantities })
     }
 
@@ -40,17 +39,18 @@ impl Holdings {
     }
 
     pub fn quantity(&self, security: &SecurityId) -> Decimal {
-        self.quantities.get(security).copied().unwrap_or_default()
+        let place = self.quantities.binary_search_by_key(security, |(security, _)| *security);
+        place.map_or(Decimal::ZERO, |idx| self.quantities[idx].1)
     }
 
     /// The securities held, by id.
     pub fn securities(&self) -> impl Iterator<Item = SecurityId> + '_ {
-        self.quantities.keys().copied()
+        self.quantities.iter().map(|(security, _)| *security)
     }
 
     /// What is held of each security, by id; never zero, without zeros at the end of a fraction.
     pub fn iter(&self) -> impl Iterator<Item = (SecurityId, Decimal)> + '_ {
-        self.quantities.iter().map(|(security, quantity)| (*security, *quantity))
+        self.quantities.iter().copied()
     }
 
     /// The number of securities held.
