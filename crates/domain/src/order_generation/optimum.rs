@@ -15,7 +15,7 @@
 //! same answer anywhere.
 
 use super::cover::Cover;
-use super::narrow::{self, OwnBests};
+use super::narrow::OwnBests;
 use super::problem::{Problem, Row};
 use super::trading_rules::Rule;
 use super::units::{quotient, times};
@@ -103,7 +103,7 @@ impl Solver {
 
     fn solve_at_once(&mut self, problem: &Problem) -> bool {
         if let Some(rows) = problem.narrow_rows() {
-            let OwnBests { spent, deviation } = narrow::place(rows, &mut self.answer.quantities);
+            let OwnBests { spent, deviation } = rows.place(&mut self.answer.quantities);
             (self.spent, self.answer.lower_bound) = (spent.into(), deviation.into());
             self.answer.method = Method::OwnBest;
         } else {

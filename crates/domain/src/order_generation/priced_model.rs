@@ -7,11 +7,11 @@ use rust_decimal::Decimal;
 use crate::identifier::SecurityId;
 
 use super::holdings::Holdings;
-use super::narrow::{NarrowRow, inverse};
+use super::narrow::{NarrowPrice, NarrowRow, NarrowRows};
 use super::position::{Band, Position, Positions};
-use super::price::PriceSnapshot;
+use super::price::{Price, PriceSnapshot};
 use super::problem::{
-    BandPolicy, Group, JointRules, Line, MOST_UNITS, Problem, Refusal, Row, lots_around, lots_in_band,
+    BandPolicy, Group, JointRules, Line, MOST_UNITS, Problem, Refusal, Row, lots_around, lots_worth,
 };
 use super::trading_rules::{self, TradingRules};
 use super::units::{Scaled, power_of_ten, product, quotient, times};
@@ -20,7 +20,10 @@ use super::units::{Scaled, power_of_ten, product, quotient, times};
 /// its portfolios have in common.
 #[derive(Debug)]
 pub struct PricedModel<'a> {
-    lines: Vec<PricedLine>,
+    /// Of portfolios that hold nothing of them.
+    lines: Vec<Line>,
+    /// The same in integers.
+    priced: Vec<PricedLine>,
     /// Where each security is among the lines, by security.
     places: Vec<(SecurityId, usize)>,
     snapshot: &'a PriceSnapshot,
@@ -28,15 +31,17 @@ pub struct PricedModel<'a> {
     policy: BandPolicy,
     cost_rate: Scaled,
     decimals: Decimals,
-    usual: Usual,
+    /// Unless a price is too high for it.
+    usual: Option<Usual>,
 }
 
 /// What is ready for portfolios of whole shares and of cash in cents.
 #[derive(Debug)]
 struct Usual {
     scale: u32,
-    /// Of the price of each line's lot; zero where that is too high.
-    inverses: Vec<u64>,
+    lot_prices: Vec<LotPrice>,
+    /// The same once more, unless one is too high.
+    narrow_prices: Option<Arc<[NarrowPrice]>>,
 }
 
 /// The decimals in which numbers are given, the finest of each kind.
@@ -48,15 +53,13 @@ struct Decimals {
     amounts: u32,
 }
 
-#[derive(Debug, Clone)]
+/// A line in integers, as far as it is the same in every portfolio.
+#[derive(Debug)]
 struct PricedLine {
-    /// Without holding.
-    line: Line,
     /// Of one unit of the security.
     price: Scaled,
-    /// In units of 10^-`Decimals::targets` of the market value.
-    target: i128,
-    /// The ends of the band, as shares of market value.
+    /// A share of market value, as are the ends of the band; in the decimals of all targets.
+    target: Scaled,
     low: Scaled,
     high: Scaled,
     lot: i64,
@@ -111,12 +114,14 @@ impl<'a> PricedModel<'a> {
         let mut places: Vec<(SecurityId, usize)> =
             lines.iter().enumerate().map(|(idx, line)| (line.security, idx)).collect();
         places.sort_unstable();
-        let lines: Vec<PricedLine> =
-            lines.into_iter().map(|line| PricedLine::wanted(line, decimals, rules)).collect();
+        let priced: Vec<PricedLine> =
+            lines.iter().map(|line| PricedLine::wanted(line, decimals, rules)).collect();
         let cost_rate = Scaled::of(rules.proportional_cost.get());
-        let usual = Usual::new(&lines, decimals.scale(decimals.prices.max(2), cost_rate));
+        let scale = decimals.scale(decimals.prices.max(2), cost_rate);
+        let usual = Usual::new(&priced, scale);
         Ok(Self {
             lines,
+            priced,
             places,
             snapshot,
             rules: Arc::new(rules.clone()),
@@ -129,48 +134,66 @@ impl<'a> PricedModel<'a> {
 
     /// States the rebalance of `holdings`.
     pub fn problem(&self, holdings: &Holdings) -> Result<Problem, Refusal> {
-        let mut lines: Vec<Line> = Vec::with_capacity(self.lines.len() + holdings.len());
-        lines.extend(self.lines.iter().map(|priced| priced.line.clone()));
+        let mut lines = Vec::with_capacity(self.lines.len() + holdings.len());
+        lines.extend_from_slice(&self.lines);
         let mut unwanted = Vec::new();
         let mut places = self.places.iter().peekable();
-        for (security, quantity) in holdings.iter() {
-            while places.next_if(|(place, _)| *place != security && *place < security).is_some() {}
+        for (security, held) in holdings.iter() {
+            while places.next_if(|(place, _)| *place < security).is_some() {}
             if let Some(&(_, idx)) = places.next_if(|(place, _)| *place == security) {
-                lines[idx].held = quantity;
+                lines[idx].held = held;
             } else {
-                let other = self.unwanted(security)?;
-                lines.push(Line { held: quantity, ..other.line.clone() });
-                unwanted.push(other);
+                let price = self.snapshot.price(&security).ok_or(Refusal::Unpriced(security))?;
+                lines.push(Line { security, price, held, target: Decimal::ZERO, band: Band::CLOSED });
+                unwanted.push(PricedLine::unwanted(security, price, &self.rules));
             }
         }
-        let priced = self.lines.iter().chain(&unwanted).collect();
+        let priced = self.priced.iter().chain(&unwanted).collect();
         Frame::new(self, priced, lines, holdings)?.problem()
     }
 
-    fn unwanted(&self, security: SecurityId) -> Result<PricedLine, Refusal> {
-        let price = self.snapshot.price(&security).ok_or(Refusal::Unpriced(security))?;
-        let line = Line { security, price, held: Decimal::ZERO, target: Decimal::ZERO, band: Band::CLOSED };
-        let leave = Leave::under(&self.rules, &security);
-        let none = Scaled::of(Decimal::ZERO);
-        Ok(PricedLine {
-            price: Scaled::of(price.get()),
-            target: 0,
-            low: none,
-            high: none,
-            lot: 1,
-            leave,
-            line,
-        })
+    /// Of the lines of a combined list.
+    fn lot_prices_at(
+        &self,
+        scale: u32,
+        priced: &[&PricedLine],
+        lines: &[Line],
+    ) -> Result<Vec<LotPrice>, Refusal> {
+        let mut lot_prices = Vec::with_capacity(lines.len());
+        if let Some(usual) = self.usual_at(scale) {
+            lot_prices.extend_from_slice(&usual.lot_prices);
+        }
+        for (priced, line) in priced.iter().zip(lines).skip(lot_prices.len()) {
+            let price = priced.lot_price_at(scale);
+            lot_prices.push(price.ok_or(Refusal::SecurityOutOfRange(line.security))?);
+        }
+        Ok(lot_prices)
+    }
+
+    /// The same where no amount is too large.
+    fn narrow_prices_at(&self, scale: u32, lot_prices: &[LotPrice]) -> Arc<[NarrowPrice]> {
+        match self.usual_at(scale).and_then(|usual| usual.narrow_prices.as_ref()) {
+            Some(usual) if usual.len() == lot_prices.len() => Arc::clone(usual),
+            Some(_) | None => lot_prices.iter().map(|price| NarrowPrice::new(narrow(price.lot))).collect(),
+        }
+    }
+
+    fn usual_at(&self, scale: u32) -> Option<&Usual> {
+        self.usual.as_ref().filter(|usual| usual.scale == scale)
     }
 }
 
 impl Usual {
-    fn new(lines: &[PricedLine], scale: u32) -> Self {
-        let of_lot = |priced: &PricedLine| {
-            let price = i64::try_from(priced.price.units(scale)?).ok()?.checked_mul(priced.lot)?;
-            (price <= NARROW).then(|| inverse(price))
+    /// `None` if a price is too high.
+    fn new(priced: &[PricedLine], scale: u32) -> Option<Self> {
+        let lot_prices: Vec<LotPrice> =
+            priced.iter().map(|line| line.lot_price_at(scale)).collect::<Option<_>>()?;
+        let narrow = |price: &LotPrice| {
+            let lot = i64::try_from(price.lot).ok()?;
+            (lot <= NARROW).then(|| NarrowPrice::new(lot))
         };
-        Self { scale, inverses: lines.iter().map(|priced| of_lot(priced).unwrap_or(0)).collect() }
+        let narrow_prices = lot_prices.iter().map(narrow).collect();
+        Some(Self { scale, lot_prices, narrow_prices })
     }
 }
 
@@ -182,17 +205,28 @@ impl Decimals {
 }
 
 impl PricedLine {
-    fn wanted(line: Line, decimals: Decimals, rules: &TradingRules) -> Self {
-        let target = Scaled::of(line.target).units(decimals.targets);
+    fn wanted(line: &Line, decimals: Decimals, rules: &TradingRules) -> Self {
+        let share = |share: Decimal| Scaled::of(share).with_decimals(decimals.targets);
         Self {
             price: Scaled::of(line.price.get()),
-            target: target.expect("a target has less than five decimals"),
-            low: Scaled::of(line.low()),
-            high: Scaled::of(line.high()),
+            target: share(line.target),
+            low: share(line.low()),
+            high: share(line.high()),
             lot: rules.lot_sizes.of(&line.security).get().into(),
             leave: Leave::under(rules, &line.security),
-            line,
         }
+    }
+
+    fn unwanted(security: SecurityId, price: Price, rules: &TradingRules) -> Self {
+        let none = Scaled::of(Decimal::ZERO);
+        let leave = Leave::under(rules, &security);
+        Self { price: Scaled::of(price.get()), target: none, low: none, high: none, lot: 1, leave }
+    }
+
+    /// `None` beyond 128 bits.
+    fn lot_price_at(&self, scale: u32) -> Option<LotPrice> {
+        let unit = self.price.units(scale)?;
+        Some(LotPrice { unit, lot: product(unit, self.lot.into())? })
     }
 }
 
@@ -229,7 +263,7 @@ const NARROW: i64 = 1 << 58;
 
 /// What one unit of a security costs, and a lot.
 #[derive(Debug, Clone, Copy)]
-struct UnitAndLot {
+struct LotPrice {
     unit: i128,
     lot: i128,
 }
@@ -240,11 +274,11 @@ struct Frame<'a> {
     /// The lines of the combined list, in two forms.
     priced: Vec<&'a PricedLine>,
     lines: Vec<Line>,
-    prices: Vec<UnitAndLot>,
+    lot_prices: Vec<LotPrice>,
+    /// The same once more, unless an amount is too large.
+    narrow_prices: Option<Arc<[NarrowPrice]>>,
     scale: u32,
     value: i128,
-    /// Of everything held, and of all lots' prices.
-    magnitude: u128,
     /// The market value of a target's last decimal.
     target_step: i128,
     least_trade: i128,
@@ -261,26 +295,22 @@ impl<'a> Frame<'a> {
         holdings: &Holdings,
     ) -> Result<Self, Refusal> {
         let scale = scale_of(model, &priced, &lines, holdings.cash());
-        let mut unit_and_lot = Vec::with_capacity(lines.len());
+        let lot_prices = model.lot_prices_at(scale, &priced, &lines)?;
         let mut value = Scaled::of(holdings.cash()).units(scale).ok_or(Refusal::OutOfRange)?;
         let mut magnitude = value.unsigned_abs();
-        for (priced, line) in priced.iter().zip(&lines) {
+        for (line, price) in lines.iter().zip(&lot_prices) {
             let out_of_range = || Refusal::SecurityOutOfRange(line.security);
-            let price = priced.price.units(scale).ok_or_else(out_of_range)?;
             let step = match line.held.scale() {
-                0 => price,
+                0 => price.unit,
                 // Exact: the scale leaves room for the decimals of the holding below those of the price.
-                decimals => quotient(price, power_of_ten(decimals)),
+                decimals => quotient(price.unit, power_of_ten(decimals)),
             };
             let worth = product(step, line.held.mantissa()).ok_or_else(out_of_range)?;
-            let lot = if priced.lot == 1 { Some(price) } else { product(price, priced.lot.into()) };
-            let lot = lot.ok_or_else(out_of_range)?;
             value = value.checked_add(worth).ok_or_else(out_of_range)?;
             magnitude = magnitude
                 .checked_add(worth.unsigned_abs())
-                .and_then(|sum| sum.checked_add(lot.unsigned_abs()))
+                .and_then(|sum| sum.checked_add(price.lot.unsigned_abs()))
                 .ok_or_else(out_of_range)?;
-            unit_and_lot.push(UnitAndLot { unit: price, lot });
         }
         if LARGEST.unsigned_abs() < magnitude {
             return Err(Refusal::OutOfRange);
@@ -290,22 +320,24 @@ impl<'a> Frame<'a> {
         if value <= 0 && !holdings.is_empty() {
             return Err(Refusal::MarketValueNotPositive(market_value.normalize()));
         }
+        let is_narrow = magnitude <= u128::from(NARROW.unsigned_abs());
+        let narrow_prices = is_narrow.then(|| model.narrow_prices_at(scale, &lot_prices));
         let rules = &model.rules;
         let reserve = if holdings.is_empty() {
             0
         } else {
             // Up, so that no less than the share is left.
-            let share = value - share_of(value, Decimal::ONE - rules.minimum_cash_share.get());
+            let share = value - Scaled::of(Decimal::ONE - rules.minimum_cash_share.get()).share_of(value);
             amount(rules.minimum_cash.get(), scale)?.max(share)
         };
         Ok(Self {
             model,
             priced,
             lines,
-            prices: unit_and_lot,
+            lot_prices,
+            narrow_prices,
             scale,
             value,
-            magnitude,
             target_step: value / power_of_ten(model.decimals.targets),
             least_trade: amount(rules.minimum_trade_value.get(), scale)?,
             cash: holdings.cash(),
@@ -335,34 +367,21 @@ impl<'a> Frame<'a> {
         })
     }
 
-    fn narrow_rows(&self, rows: &[Row], joint: &JointRules) -> Option<Vec<NarrowRow>> {
+    fn narrow_rows(&self, rows: &[Row], joint: &JointRules) -> Option<NarrowRows> {
         let rules = &self.model.rules;
         let is_plain =
             self.least_trade == 0 && joint.ticket_fee == 0 && rules.proportional_cost.get().is_zero();
-        if !is_plain || u128::from(NARROW.unsigned_abs()) < self.magnitude {
-            return None;
-        }
-        let is_usual = self.scale == self.model.usual.scale;
-        let ready = if is_usual { self.model.usual.inverses.as_slice() } else { &[] };
-        let narrow = |units: i128| i64::try_from(units).ok();
-        let row = |(idx, row): (usize, &Row)| {
-            let price = narrow(row.price)?;
-            Some(NarrowRow {
-                price,
-                inverse: ready.get(idx).copied().unwrap_or_else(|| inverse(price)),
-                target: narrow(row.target)?,
-                held: row.held,
-                lowest: row.lowest,
-                highest: row.highest,
-            })
+        let prices = self.narrow_prices.as_ref().filter(|_| is_plain)?;
+        let row = |(row, price): (&Row, &NarrowPrice)| {
+            NarrowRow::new(*price, narrow(row.target), row.held, row.lowest, row.highest)
         };
-        rows.iter().enumerate().map(row).collect()
+        Some(NarrowRows { prices: Arc::clone(prices), rows: rows.iter().zip(&**prices).map(row).collect() })
     }
 
     fn affordable_rows(&self, inside: InsideBand) -> Result<(Vec<Row>, JointRules), Refusal> {
         let mut rows = Vec::with_capacity(self.lines.len());
-        for (idx, line) in self.lines.iter().enumerate() {
-            rows.push(self.row(self.priced[idx], line, self.prices[idx], inside)?);
+        for idx in 0..self.lines.len() {
+            rows.push(self.row(idx, inside)?);
         }
         let joint = self.joint_rules(&rows)?;
 
@@ -378,22 +397,17 @@ impl<'a> Frame<'a> {
         Ok((rows, joint))
     }
 
-    fn row(
-        &self,
-        priced: &PricedLine,
-        line: &Line,
-        UnitAndLot { unit, lot: price }: UnitAndLot,
-        inside: InsideBand,
-    ) -> Result<Row, Refusal> {
+    fn row(&self, idx: usize, inside: InsideBand) -> Result<Row, Refusal> {
         let rules = &self.model.rules;
+        let (priced, line) = (self.priced[idx], &self.lines[idx]);
+        let LotPrice { unit, lot: price } = self.lot_prices[idx];
         let (held, residue) = whole_lots(line.held, unit, priced.lot);
-        // Exact: the scale leaves room for the decimals of the target below those of the value.
-        let target = times(self.target_step, priced.target) - residue;
+        let target = self.share_of_value(priced.target) - residue;
 
         let (lowest, highest) = if priced.leave == Leave::Nothing {
             (held, held)
         } else {
-            let band = self.lots_in_band(priced, price, target, residue)?;
+            let band = self.lots_in_band(idx, target, residue)?;
             let is_inside = band.0 <= held && held <= band.1;
             match (rules.trade_only_outside_band && is_inside, inside) {
                 (true, InsideBand::Stays) => (held, held),
@@ -429,18 +443,31 @@ impl<'a> Frame<'a> {
     }
 
     /// The whole lots that keep the position, its residue included, inside its band.
-    fn lots_in_band(
-        &self,
-        priced: &PricedLine,
-        price: i128,
-        target: i128,
-        residue: i128,
-    ) -> Result<(i128, i128), Refusal> {
-        let band = lots_in_band(self.value, (priced.low, priced.high), residue, price);
-        match (band, self.model.policy) {
-            (Some(band), _) => Ok(band),
-            (None, BandPolicy::Strict) => Err(Refusal::NoWholeShareInBand(priced.line.security)),
-            (None, BandPolicy::Nearest) => Ok(lots_around(target, price)),
+    fn lots_in_band(&self, idx: usize, target: i128, residue: i128) -> Result<(i128, i128), Refusal> {
+        let least = -self.share_of_value(-self.priced[idx].low) - residue;
+        let most = self.share_of_value(self.priced[idx].high) - residue;
+        match (lots_worth(least, most, |amount| self.lots_in(amount, idx)), self.model.policy) {
+            (Some(lots), _) => Ok(lots),
+            (None, BandPolicy::Strict) => Err(Refusal::NoWholeShareInBand(self.lines[idx].security)),
+            (None, BandPolicy::Nearest) => Ok(lots_around(target, self.lot_prices[idx].lot)),
+        }
+    }
+
+    /// So large a share of the market value, rounded down; exact for targets.
+    fn share_of_value(&self, share: Scaled) -> i128 {
+        if share.decimals == self.model.decimals.targets {
+            // The scale leaves room for the decimals of the target below those of the value.
+            times(self.target_step, share.mantissa)
+        } else {
+            share.share_of(self.value)
+        }
+    }
+
+    /// The lots that an amount not below zero suffices for.
+    fn lots_in(&self, amount: i128, idx: usize) -> i128 {
+        match &self.narrow_prices {
+            Some(prices) => prices[idx].lots_in(narrow(amount)).into(),
+            None => quotient(amount, self.lot_prices[idx].lot),
         }
     }
 
@@ -460,28 +487,27 @@ impl<'a> Frame<'a> {
             let members: Vec<usize> =
                 self.lines.iter().enumerate().filter(is_member).map(|(idx, _)| idx).collect();
             let residues: i128 = members.iter().map(|idx| rows[*idx].residue).sum();
-            Group { most: share_of(self.value, limit.maximum.get()) - residues, rows: members }
+            Group { most: Scaled::of(limit.maximum.get()).share_of(self.value) - residues, rows: members }
         };
         let count = |limit: u32| usize::try_from(limit).unwrap_or(usize::MAX);
         Ok(JointRules {
             ticket_fee,
             maximum_trades: rules.maximum_trades.map(count),
-            maximum_turnover: rules.maximum_turnover.map(|turnover| share_of(self.value, turnover.get())),
+            maximum_turnover: rules.maximum_turnover.map(|most| Scaled::of(most.get()).share_of(self.value)),
             maximum_positions: rules.maximum_positions.map(count),
             groups: rules.group_limits.iter().map(group).collect(),
         })
     }
 }
 
+/// An amount of a portfolio whose amounts are all within `NARROW`, or a few times it.
+fn narrow<N: TryFrom<i128, Error: std::fmt::Debug>>(units: i128) -> N {
+    N::try_from(units).expect("the bound on narrow amounts leaves room for their sums")
+}
+
 /// An amount of the rules, in units.
 fn amount(amount: Decimal, scale: u32) -> Result<i128, Refusal> {
     Scaled::of(amount).units(scale).filter(|units| *units <= LARGEST).ok_or(Refusal::OutOfRange)
-}
-
-/// A share of the market value, rounded down.
-fn share_of(value: i128, share: Decimal) -> i128 {
-    let share = Scaled::of(share);
-    (value * share.mantissa).div_euclid(power_of_ten(share.decimals))
 }
 
 /// What is spent on a row at least, in units.

@@ -13,7 +13,7 @@ use rust_decimal::Decimal;
 
 use crate::identifier::SecurityId;
 
-use super::narrow::NarrowRow;
+use super::narrow::NarrowRows;
 use super::position::Band;
 use super::price::Price;
 use super::trading_rules::{Rule, TradingRules};
@@ -138,7 +138,7 @@ pub struct Problem {
     pub(super) lines: Vec<Line>,
     pub(super) rows: Vec<Row>,
     /// The same once more, where that will do.
-    pub(super) narrow: Option<Vec<NarrowRow>>,
+    pub(super) narrow: Option<NarrowRows>,
     pub(super) joint: JointRules,
     pub(super) value: i128,
     pub(super) residues: i128,
@@ -192,8 +192,8 @@ impl Problem {
         &self.rows
     }
 
-    pub(super) fn narrow_rows(&self) -> Option<&[NarrowRow]> {
-        self.narrow.as_deref()
+    pub(super) const fn narrow_rows(&self) -> Option<&NarrowRows> {
+        self.narrow.as_ref()
     }
 
     pub const fn joint_rules(&self) -> &JointRules {
@@ -303,8 +303,9 @@ impl Problem {
         };
         let (residue, target) = (row.residue % price, row.target + beyond_lots * price);
         let held = single(row.held, beyond_lots);
-        let band =
-            lots_in_band(self.value, (Scaled::of(line.low()), Scaled::of(line.high())), residue, price);
+        let least = -(-Scaled::of(line.low())).share_of(self.value) - residue;
+        let most = Scaled::of(line.high()).share_of(self.value) - residue;
+        let band = lots_worth(least, most, |amount| quotient(amount, price));
         let (lowest, highest) = band.unwrap_or_else(|| lots_around(target, price));
         // A band of more units than can be traded: a rule kept the row from being refused for it.
         let within = |units: i128| i64::try_from(units).map_or(MOST_UNITS, |units| units.min(MOST_UNITS));
@@ -339,20 +340,16 @@ impl Problem {
     }
 }
 
-/// The least and the most whole lots, none below zero, with which a position stays inside its band;
-/// `None` where there are none. Where the residue alone lies above the band, the closest is zero.
-pub(super) fn lots_in_band(
-    value: i128,
-    (low, high): (Scaled, Scaled),
-    residue: i128,
-    price: i128,
-) -> Option<(i128, i128)> {
-    let highest = lots_up_to(value, high, residue, price);
-    if highest < 0 {
+/// The least and the most whole lots, none below zero, that are worth so much at `least` and at `most`;
+/// `None` where there are none. Where even no lots are worth too much, they are the closest.
+///
+/// `lots_in` tells how many an amount not below zero suffices for.
+pub(super) fn lots_worth(least: i128, most: i128, lots_in: impl Fn(i128) -> i128) -> Option<(i128, i128)> {
+    if most < 0 {
         return Some((0, 0));
     }
-    let below = Scaled { mantissa: -low.mantissa, ..low };
-    let lowest = (-lots_up_to(value, below, -residue, price)).max(0);
+    let lowest = if least <= 0 { 0 } else { lots_in(least - 1) + 1 };
+    let highest = lots_in(most);
     (lowest <= highest).then_some((lowest, highest))
 }
 
@@ -360,28 +357,4 @@ pub(super) fn lots_in_band(
 pub(super) fn lots_around(target: i128, price: i128) -> (i128, i128) {
     let below = quotient(target, price).max(0);
     (below, below + 1)
-}
-
-/// ⌊(market value · share − residue) / price⌋
-fn lots_up_to(value: i128, share: Scaled, residue: i128, price: i128) -> i128 {
-    let whole = power_of_ten(share.decimals);
-    if let Some(lots) = narrow_lots_up_to(value, share, residue, price) {
-        return lots.into();
-    }
-    // No amount is larger than 2^92, and no share larger than two wholes.
-    if share.decimals <= 9 {
-        return (value * share.mantissa - residue * whole).div_euclid(price * whole);
-    }
-    let wide = |a: i128, b: i128| I256::from(a) * I256::from(b);
-    let lots = (wide(value, share.mantissa) - wide(residue, whole)).div_euclid(wide(price, whole));
-    i128::try_from(lots).expect("less than twice the market value in units")
-}
-
-/// The same where all of it fits 64 bits, as it does in nearly every portfolio.
-fn narrow_lots_up_to(value: i128, share: Scaled, residue: i128, price: i128) -> Option<i64> {
-    let narrow = |number: i128| i64::try_from(number).ok();
-    let whole = narrow(power_of_ten(share.decimals))?;
-    let wanted = narrow(value)?.checked_mul(narrow(share.mantissa)?)?;
-    let room = wanted.checked_sub(narrow(residue)?.checked_mul(whole)?)?;
-    Some(room.div_euclid(narrow(price)?.checked_mul(whole)?))
 }

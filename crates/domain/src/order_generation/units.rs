@@ -1,5 +1,6 @@
 //! Decimals as integers of a common unit.
 
+use ethnum::I256;
 use rust_decimal::Decimal;
 
 /// A decimal without zeros at the end of its fraction: mantissa · 10^-decimals.
@@ -19,6 +20,29 @@ impl Scaled {
     pub(super) fn units(self, scale: u32) -> Option<i128> {
         let shift = usize::try_from(scale.checked_sub(self.decimals)?).ok()?;
         product(self.mantissa, *POWERS_OF_TEN.get(shift)?)
+    }
+
+    /// The same with zeros at the end of the fraction, where it has fewer decimals.
+    pub(super) fn with_decimals(self, decimals: u32) -> Self {
+        self.units(decimals).map_or(self, |mantissa| Self { mantissa, decimals })
+    }
+
+    /// This share of an amount, rounded down; at most a few times the amount.
+    pub(super) fn share_of(self, amount: i128) -> i128 {
+        let whole = power_of_ten(self.decimals);
+        if let Some(product) = product(amount, self.mantissa) {
+            return quotient(product, whole);
+        }
+        let product = I256::from(amount) * I256::from(self.mantissa);
+        i128::try_from(product.div_euclid(I256::from(whole))).expect("at most a few times the amount")
+    }
+}
+
+impl std::ops::Neg for Scaled {
+    type Output = Self;
+
+    fn neg(self) -> Self {
+        Self { mantissa: -self.mantissa, ..self }
     }
 }
 
