@@ -18,14 +18,18 @@ use rust_decimal::Decimal;
 use crate::say;
 
 const PORTFOLIOS: usize = 10_000;
-const DISTINCT: usize = 500;
+/// So many stated problems fit the second or third cache of a current core; all of them fit none.
+const FEW: usize = 500;
 const SIZE: usize = 100;
 const ROUNDS: usize = 25;
 
 pub(super) fn run() {
-    say("10,000 portfolios of 100 positions that follow one model, 500 of them distinct; the best of 25\n");
-    say("rounds. Stated: the problems are in integers already. Floor: four words read and one written for\n");
-    say("each position.\n\n");
+    say("10,000 portfolios of 100 positions that follow one model; the best of 25 rounds. Stated: the\n");
+    say(
+        "problems are in integers already, all distinct or the same 500 over and over. Floor: only to read\n",
+    );
+    say("the words that a solver reads of these problems, as they lie in memory, and to write a quantity\n");
+    say("for each position; what starts from decimals is compared with the floor of all.\n\n");
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::ASCII_MARKDOWN);
     table.set_header(["", "threads", "portfolios/s", "ns each", "x floor"]);
@@ -34,9 +38,11 @@ pub(super) fn run() {
     }
     let slack = Model::new(Class::Easy, false);
     let binding = Model::new(Class::Tight, true);
+    let (stated_slack, stated_binding) = (slack.stated(), binding.stated());
     for threads in [1, 2] {
-        let floor = floor(threads);
-        let mut add = |name: &str, took: Duration| {
+        let [floor_of_all, floor_of_few] =
+            [PORTFOLIOS, FEW].map(|distinct| floor(threads, &stated_slack[..distinct]));
+        let mut add = |name: &str, took: Duration, floor: Duration| {
             let each = took.as_secs_f64() / 10_000.0;
             table.add_row([
                 name.to_owned(),
@@ -46,13 +52,23 @@ pub(super) fn run() {
                 format!("{:.1}", took.as_secs_f64() / floor.as_secs_f64()),
             ]);
         };
-        for (name, model) in [("slack", &slack), ("binding", &binding)] {
-            add(&format!("{name}, from decimals"), model.decimals_to_answers(threads));
-            add(&format!("{name}, stated"), model.problems_to_answers(threads));
+        for (name, model, stated) in
+            [("slack", &slack, &stated_slack), ("binding", &binding, &stated_binding)]
+        {
+            add(&format!("{name}, from decimals"), model.decimals_to_answers(threads), floor_of_all);
+            add(&format!("{name}, stated, all distinct"), to_answers(threads, stated), floor_of_all);
+            add(&format!("{name}, stated, 500 distinct"), to_answers(threads, &stated[..FEW]), floor_of_few);
         }
-        add("floor", floor);
+        add("floor, all distinct", floor_of_all, floor_of_all);
+        add("floor, 500 distinct", floor_of_few, floor_of_few);
     }
     say(&format!("{table}\n"));
+}
+
+/// A problem, and beside it in memory as many words as a solver reads of its rows.
+struct Stated {
+    problem: Problem,
+    words: Vec<[i64; 4]>,
 }
 
 /// One model, and portfolios that follow it.
@@ -80,7 +96,7 @@ impl Model {
             let problem = priced_model.problem(holdings).expect("bands wide enough");
             solver.solve(&problem).is_ok_and(|answer| (answer.method != Method::OwnBest) == binds)
         };
-        model.portfolios = portfolios.filter(|holdings| is_wanted(holdings)).take(DISTINCT).collect();
+        model.portfolios = portfolios.filter(|holdings| is_wanted(holdings)).take(PORTFOLIOS).collect();
         model
     }
 
@@ -95,36 +111,42 @@ impl Model {
             let mut solver = Solver::new(Limits::default());
             let priced = &priced;
             move |number: usize| {
-                if let Ok(problem) = priced.problem(&self.portfolios[number % DISTINCT]) {
+                if let Ok(problem) = priced.problem(&self.portfolios[number]) {
                     black_box(solver.solve(&problem)).ok();
                 }
             }
         })
     }
 
-    fn problems_to_answers(&self, threads: usize) -> Duration {
+    fn stated(&self) -> Vec<Stated> {
         let priced = self.priced();
-        let problems: Vec<Problem> =
-            self.portfolios.iter().filter_map(|holdings| priced.problem(holdings).ok()).collect();
-        best_time(threads, || {
-            let mut solver = Solver::new(Limits::default());
-            let problems = &problems;
-            move |number: usize| {
-                black_box(solver.solve(&problems[number % DISTINCT])).ok();
-            }
-        })
+        let stated = |holdings: &Holdings| {
+            let problem = priced.problem(holdings).ok()?;
+            Some(Stated { problem, words: vec![[1, 2, 3, 4]; SIZE] })
+        };
+        self.portfolios.iter().filter_map(stated).collect()
     }
 }
 
-fn floor(threads: usize) -> Duration {
-    let words: Vec<[i64; 4]> = (0..DISTINCT * SIZE).map(|_| [1, 2, 3, 4]).collect();
+fn to_answers(threads: usize, stated: &[Stated]) -> Duration {
     best_time(threads, || {
-        let mut quantities = vec![0_i64; SIZE];
-        let words = &words;
+        let mut solver = Solver::new(Limits::default());
         move |number: usize| {
-            let of_portfolio = &words[number % DISTINCT * SIZE..][..SIZE];
-            for (quantity, [price, target, low, high]) in quantities.iter_mut().zip(of_portfolio) {
-                *quantity = price ^ target ^ low ^ high;
+            black_box(solver.solve(&stated[number % stated.len()].problem)).ok();
+        }
+    })
+}
+
+/// Four words of each row and three of its price, which all portfolios share, for a quantity.
+fn floor(threads: usize, stated: &[Stated]) -> Duration {
+    let prices = [[1_i64, 2, 3]; SIZE];
+    best_time(threads, || {
+        let mut quantities = [0_i64; SIZE];
+        let prices = &prices;
+        move |number: usize| {
+            let rows = &stated[number % stated.len()].words;
+            for ((quantity, row), price) in quantities.iter_mut().zip(rows).zip(black_box(prices)) {
+                *quantity = row.iter().chain(price).fold(0, |all, word| all ^ word);
             }
             black_box(&mut quantities);
         }
