@@ -4,6 +4,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod caller;
 pub mod chain;
 pub mod clock;
 pub mod correlation;

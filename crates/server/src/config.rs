@@ -29,6 +29,7 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("MAX_BODY_BYTES", "http.max_body_bytes", Form::Number),
     ("REQUEST_DEADLINE_MS", "http.request_deadline_milliseconds", Form::Number),
     ("CORS_ORIGINS", "http.cors_origins", Form::Text),
+    ("TRUSTED_PROXIES", "http.trusted_proxies", Form::Number),
     ("SHUTDOWN_TIMEOUT", "http.shutdown_timeout_seconds", Form::Number),
     ("SERVICE_NAME", "service.name", Form::Text),
     ("LOG_LEVEL", "log.level", Form::Text),
@@ -118,6 +119,7 @@ pub struct Http {
     pub request_deadline: Duration,
     #[serde(deserialize_with = "origins")]
     pub cors_origins: Vec<String>,
+    pub trusted_proxies: usize,
     #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
     pub shutdown_timeout: Duration,
 }

@@ -55,6 +55,7 @@ impl Service {
             max_body_bytes: config.http.max_body_bytes,
             request_deadline: config.http.request_deadline(),
             cors_origins: config.http.cors_origins,
+            trusted_proxies: config.http.trusted_proxies,
             shutdown_timeout: config.http.shutdown_timeout,
         };
         tracing::info!(%address, "order generation is listening");

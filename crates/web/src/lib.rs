@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod body;
+mod caller;
 mod health;
 mod idempotency;
 mod openapi;

@@ -10,12 +10,14 @@ use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, ResponseError};
+use application::caller::{self, Caller};
 use application::correlation::{self, CorrelationId};
 use application::deadline;
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
 
+use crate::caller::caller;
 use crate::problem::Problem;
 use crate::server::Settings;
 use crate::telemetry::{Journey, ProblemCode, Telemetry};
@@ -72,13 +74,15 @@ pub(crate) async fn on_time(
 pub(crate) async fn passage(
     in_flight: Data<InFlight>,
     telemetry: Data<dyn Telemetry>,
+    settings: Data<Settings>,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let _passing = Passing::enter(in_flight);
     let id = correlation_id(request.headers());
+    let caller = caller(&request, &settings);
     let mut journey = Journey::new(telemetry, &request);
-    let span = span(&id, &journey, &request);
+    let span = span(&id, &caller, &journey, &request);
     journey.began(&span, &request);
     let policy = if request.path().starts_with("/docs") { DOCS_POLICY } else { API_POLICY };
 
@@ -87,6 +91,7 @@ pub(crate) async fn passage(
         tell(&answer, &mut journey);
         answer
     };
+    let answer = caller::scope(caller, answer);
     let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
     set_headers(response.headers_mut(), &id, policy);
     Ok(response)
@@ -112,11 +117,12 @@ fn correlation_id(headers: &HeaderMap) -> CorrelationId {
 }
 
 /// The fields are named as OpenTelemetry's conventions for HTTP have it.
-fn span(id: &CorrelationId, journey: &Journey, request: &ServiceRequest) -> Span {
+fn span(id: &CorrelationId, caller: &Caller, journey: &Journey, request: &ServiceRequest) -> Span {
     let Journey { method, route, .. } = journey;
     tracing::info_span!(
         "request",
         correlation_id = %id,
+        %caller,
         otel.name = format!("{method} {route}"),
         otel.kind = "server",
         http.request.method = method,

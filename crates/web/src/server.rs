@@ -34,6 +34,8 @@ pub struct Settings {
     pub request_deadline: Option<Duration>,
     /// Origins whose pages may call; `*` for any.
     pub cors_origins: Vec<String>,
+    /// How many proxies stand before the service, whose word on who calls them is taken.
+    pub trusted_proxies: usize,
     /// How long requests under way may take once the server stops.
     pub shutdown_timeout: Duration,
 }

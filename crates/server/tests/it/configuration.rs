@@ -41,6 +41,7 @@ async fn a_wrong_variable_fails_the_start_with_its_name_and_the_reason() {
             "*, https://portal.example.com/",
             vec!["http.cors_origins", "https://portal.example.com/"],
         ),
+        ("TRUSTED_PROXIES", "10.0.0.1", vec!["http.trusted_proxies", "10.0.0.1"]),
         ("SHUTDOWN_TIMEOUT", "25s", vec!["http.shutdown_timeout_seconds", "25s"]),
         ("LOG_LEVEL", "verbose", vec!["log.level", "verbose"]),
         ("LOG_LEVEL", "info,loud", vec!["log.level", "info,loud"]),
