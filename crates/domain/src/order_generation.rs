@@ -9,6 +9,7 @@ pub mod position;
 pub mod price;
 pub mod priced_model;
 pub mod problem;
+pub mod progress;
 pub mod rebalance;
 mod shaping;
 pub mod trading_rules;

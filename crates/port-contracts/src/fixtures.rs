@@ -11,6 +11,7 @@ use domain::identifier::{ModelId, PortfolioId, RebalanceId, SecurityId};
 use domain::order_generation::model::{Followers, Model, ModelName};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::position::{Band, Position, Positions};
+use domain::order_generation::progress::RebalanceStatus;
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalanceHeader,
     RebalancedPosition, Trade,
@@ -155,6 +156,7 @@ pub fn rebalance(n: u64, names: &[&str]) -> Rebalance {
         model_name: ModelName::new("balanced").unwrap(),
         date: minute(0),
         rules: TradingRules::default(),
+        status: RebalanceStatus::Completed,
         failed: Vec::new(),
         version: Version::FIRST,
         created_at: minute(0),

@@ -11,6 +11,7 @@ pub mod model_repository;
 pub mod optimizer;
 mod ordering;
 pub mod rebalance_repository;
+pub mod rebalance_runs;
 
 /// Expands to one test for each clause, on an adapter of its own.
 ///

@@ -5,6 +5,7 @@ mod models;
 mod rebalances;
 mod record;
 mod rules;
+mod runs;
 
 use application::order_generation::ports::{Direction, Page};
 use bson::{Document, RawDocumentBuf, doc};
@@ -38,6 +39,7 @@ pub(crate) async fn create_indexes(database: &Database) -> Result<(), mongodb::e
         sorting("rebalance_date", -1),
         sorting("number_of_portfolios", 1),
         sorting("number_of_portfolios", -1),
+        running(),
     ];
     let portfolios = [
         unique(doc! { "recording": 1, "ordinal": 1 }),
@@ -68,6 +70,13 @@ fn index(keys: Document) -> IndexModel {
 fn unique(keys: Document) -> IndexModel {
     let options = IndexOptions::builder().unique(true).build();
     IndexModel::builder().keys(keys).options(options).build()
+}
+
+/// Few at a time, whatever there was before.
+fn running() -> IndexModel {
+    let options =
+        IndexOptions::builder().partial_filter_expression(doc! { "status": record::RUNNING }).build();
+    IndexModel::builder().keys(doc! { "status": 1 }).options(options).build()
 }
 
 /// Lists sorted by `field`, and then as all lists are.

@@ -4,6 +4,7 @@ mod models;
 mod rebalances;
 mod record;
 mod rules;
+mod runs;
 
 use application::order_generation::ports::{Direction, Page};
 use sqlx::{QueryBuilder, Sqlite};

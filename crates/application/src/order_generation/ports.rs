@@ -1,6 +1,8 @@
 //! What order generation needs of the outside world.
 
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::Timestamp;
@@ -10,7 +12,8 @@ use domain::order_generation::model::{Model, ModelContent};
 use domain::order_generation::optimum::Answer;
 use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::problem::Problem;
-use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
+use domain::order_generation::progress::{Progress, Reason};
+use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::order_generation::trading_rules::Rule;
 use domain::version::Version;
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
@@ -39,7 +42,7 @@ pub enum RebalanceKey {
     /// By the bytes of the name.
     ModelName,
     Date,
-    /// Of those rebalanced; failed ones do not count.
+    /// Of those rebalanced, so far while it is running; failed ones do not count.
     NumberOfPortfolios,
 }
 
@@ -86,10 +89,10 @@ pub trait ModelRepository: Send + Sync {
     async fn delete(&self, id: &ModelId, expected: Version) -> Result<(), repository::Error>;
 }
 
-/// Keeps rebalances.
+/// Keeps rebalances. Of one that is not completed there are no portfolios to be read or found.
 #[async_trait]
 pub trait RebalanceRepository: Send + Sync {
-    /// Stores a rebalance, all of it or nothing, and in the same step moves its model's last rebalance
+    /// Stores a completed rebalance, all of it or nothing, and in the same step moves its model's last rebalance
     /// date forward to the rebalance's, without touching the model's version. `Duplicate` if its id is
     /// taken.
     ///
@@ -126,6 +129,87 @@ pub trait RebalanceRepository: Send + Sync {
     async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), repository::Error>;
 }
 
+/// Keeps rebalances while they are under way, a part at a time.
+///
+/// A run is its holder's as long as it is running, renewed or not; its lease tells the others when they
+/// may give it up for lost. Whoever ends it gives it the next version, so that of two only one can.
+#[async_trait]
+pub trait RebalanceRuns: Send + Sync {
+    /// Stores a running rebalance, still without portfolios. `Duplicate` if its id is taken.
+    async fn start(&self, header: &RebalanceHeader, lease: Lease) -> Result<(), repository::Error>;
+
+    /// Adds rebalanced portfolios, of which the first is the `first`, counted from zero in the model's
+    /// order. Nobody sees any of them before the run is completed.
+    ///
+    /// `false`, and nothing is ever seen of them, if the run is not `holder`'s any more.
+    async fn append(
+        &self,
+        id: &RebalanceId,
+        holder: Holder,
+        first: usize,
+        portfolios: &[PortfolioRebalance],
+    ) -> Result<bool, repository::Error>;
+
+    /// Tells how far the run has come, and lets the lease begin anew. `false` if the run is not the
+    /// holder's any more.
+    async fn renew(
+        &self,
+        id: &RebalanceId,
+        lease: Lease,
+        progress: Progress,
+    ) -> Result<bool, repository::Error>;
+
+    /// Ends the run. Completed, its portfolios can be read, and its model's last rebalance date has moved
+    /// forward to the rebalance's; failed, they are gone. `false` if the run is not `holder`'s any more.
+    async fn finish(
+        &self,
+        id: &RebalanceId,
+        holder: Holder,
+        ending: &Ending,
+    ) -> Result<bool, repository::Error>;
+
+    /// Ends the run of anyone, whose portfolios are gone then. `Conflict` if `expected` is not its version,
+    /// `Missing` if it is gone, or not running.
+    async fn cancel(&self, id: &RebalanceId, expected: Version) -> Result<(), repository::Error>;
+
+    /// Fails, for `reason`, the runs whose leases have ended by the store's own clock.
+    async fn expire(&self, reason: &Reason) -> Result<Vec<RebalanceId>, repository::Error>;
+}
+
+/// Who works on a run: one for each process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder(u64);
+
+impl Holder {
+    /// Whoever has the same number is the same holder.
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// For how long from now the others must not give up a run for lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lease {
+    pub holder: Holder,
+    pub length: Duration,
+}
+
+/// How a run ends that nobody cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ending {
+    /// Why it failed; `None` if it is completed.
+    pub failure: Option<Reason>,
+    /// How many portfolios were appended.
+    pub rebalanced: usize,
+    pub failed: Vec<FailedPortfolio>,
+}
+
 /// A kept rebalance whose portfolios are still to be read, one after another.
 ///
 /// Whatever the store holds for the reader, such as a connection, is given back when this is dropped.
@@ -146,7 +230,12 @@ impl<'a> OpenRebalance<'a> {
         Self { header, number_of_portfolios, portfolios: exactly(number_of_portfolios, portfolios.boxed()) }
     }
 
-    /// Of those rebalanced; as many as there are to read, or reading them fails.
+    /// One that is not completed: there is nothing to be read of it.
+    pub fn unreadable(header: RebalanceHeader) -> Self {
+        Self::new(header, 0, stream::empty())
+    }
+
+    /// As many as there are to read, or reading them fails.
     pub fn number_of_portfolios(&self) -> usize {
         self.number_of_portfolios
     }

@@ -11,6 +11,7 @@ use domain::order_generation::model::Model;
 use domain::order_generation::price::PriceSnapshot;
 use domain::order_generation::priced_model::PricedModel;
 use domain::order_generation::problem::Refusal;
+use domain::order_generation::progress::RebalanceStatus;
 use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
@@ -197,6 +198,7 @@ impl OrderGeneration {
             model_name: model.name.clone(),
             date: outcome.date,
             rules: outcome.rules.clone(),
+            status: RebalanceStatus::Completed,
             failed: outcome.portfolios.iter().filter_map(failed).collect(),
             version: Version::FIRST,
             created_at: outcome.date,

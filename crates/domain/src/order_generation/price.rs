@@ -36,6 +36,13 @@ impl PriceSnapshot {
     pub fn price(&self, security: &SecurityId) -> Option<Price> {
         self.0.get(security).copied()
     }
+
+    /// Adds the prices of securities that were met later. What has a price keeps it.
+    pub fn extend(&mut self, later: Self) {
+        for (security, price) in later.0 {
+            self.0.entry(security).or_insert(price);
+        }
+    }
 }
 
 impl FromIterator<(SecurityId, Price)> for PriceSnapshot {

@@ -10,6 +10,7 @@ use crate::{Date, Timestamp};
 use super::model::ModelName;
 use super::optimum::{Answer, Method};
 use super::problem::{Line, Problem, Row};
+use super::progress::{Progress, RebalanceStatus};
 use super::shaping::Shaping;
 use super::trading_rules::{Rule, TradingRules};
 
@@ -140,6 +141,7 @@ pub struct RebalanceHeader {
     pub date: Timestamp,
     /// Those that were kept to: the model's, or others for this time.
     pub rules: TradingRules,
+    pub status: RebalanceStatus,
     pub failed: Vec<FailedPortfolio>,
     pub version: Version,
     pub created_at: Timestamp,
@@ -148,6 +150,19 @@ pub struct RebalanceHeader {
 impl RebalanceHeader {
     pub fn trade_date(&self) -> Date {
         self.date.date_naive()
+    }
+
+    /// What has become of the portfolios; of a completed rebalance there are `rebalanced` to read.
+    pub fn progress(&self, rebalanced: usize) -> Progress {
+        match self.status {
+            RebalanceStatus::Completed => {
+                let failed = self.failed.len();
+                Progress { total: rebalanced + failed, rebalanced, failed }
+            }
+            RebalanceStatus::Running(progress)
+            | RebalanceStatus::Failed { progress, .. }
+            | RebalanceStatus::Cancelled(progress) => progress,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use application::order_generation::ports::{
 use application::repository::{Error, Source};
 use async_trait::async_trait;
 use bson::oid::ObjectId;
-use bson::{Document, RawDocumentBuf, doc};
+use bson::{Bson, Document, RawDocumentBuf, doc};
 use domain::identifier::{PortfolioId, RebalanceId};
 use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
@@ -28,8 +28,8 @@ use mongodb::raw_batch_cursor::RawBatch;
 use super::leftovers::{self, forget, note, note_within, unawaited};
 use super::models::at_version;
 use super::record::{
-    Kept, Portfolios, Recorded, header_alone, object_id, portfolio_apart, read_header, read_portfolios,
-    read_recorded, whole,
+    Kept, Origin, Portfolios, Recorded, header_alone, object_id, portfolio_apart, read_header,
+    read_portfolios, read_recorded, whole,
 };
 use super::{MODELS, PORTFOLIOS, REBALANCES, order, paged};
 use crate::document::{date, read};
@@ -37,10 +37,10 @@ use crate::failure::{failed, taken};
 use crate::fields::Value;
 use crate::{Deployment, MongoStore, documents, in_time};
 
-const REBALANCE: &str = "rebalance";
+pub(super) const REBALANCE: &str = "rebalance";
 
 /// No recording takes longer: far less than the time after which what it wrote counts as left over.
-const RECORDING_TIMEOUT: Duration = Duration::from_mins(1);
+pub(super) const RECORDING_TIMEOUT: Duration = Duration::from_mins(1);
 
 #[async_trait]
 impl RebalanceRepository for MongoStore {
@@ -87,7 +87,7 @@ impl RebalanceRepository for MongoStore {
         let recordings: Vec<Document> = self.in_time(recordings.try_collect()).await.map_err(failed)?;
         let recordings: Vec<ObjectId> =
             recordings.iter().filter_map(|found| found.get_object_id("_id").ok()).collect();
-        let contains = doc! { "$or": [
+        let contains = doc! { "status": COMPLETED, "$or": [
             { "recording": { "$in": recordings } },
             { "portfolios.portfolio_id": { "$in": names } },
         ] };
@@ -103,7 +103,7 @@ impl RebalanceRepository for MongoStore {
         let name = portfolio.as_str();
         let part = doc! { "recording": 1, "portfolios": { "$elemMatch": { "portfolio_id": name } } };
         let headers = self.collection(REBALANCES);
-        let header = headers.find_one(doc! { "_id": object_id(id) }).projection(part);
+        let header = headers.find_one(doc! { "_id": object_id(id), "status": COMPLETED }).projection(part);
         let Some(header) = self.in_time(header).await.map_err(failed)? else {
             return Ok(None);
         };
@@ -167,8 +167,11 @@ impl Recording {
             (whole(rebalance), None)
         } else {
             let recording = ObjectId::new();
-            let portfolios = batches(&rebalance.header, recording, &rebalance.portfolios);
-            (header_alone(rebalance, recording), Some(Apart { recording, portfolios }))
+            let RebalanceHeader { id, date, .. } = rebalance.header;
+            let origin = Origin { rebalance: object_id(&id), recording, date };
+            let portfolios = batches(&origin, 0, &rebalance.portfolios);
+            let header = header_alone(&rebalance.header, rebalance.portfolios.len(), recording);
+            (header, Some(Apart { recording, portfolios }))
         };
         Self {
             rebalance: object_id(&rebalance.header.id),
@@ -192,15 +195,15 @@ impl Recording {
 const BATCH_BYTES: usize = 8 << 20;
 const BATCH_DOCUMENTS: usize = 1000;
 
-fn batches(
-    header: &RebalanceHeader,
-    recording: ObjectId,
+pub(super) fn batches(
+    origin: &Origin,
+    first: usize,
     portfolios: &[PortfolioRebalance],
 ) -> Vec<Vec<RawDocumentBuf>> {
     let mut batches: Vec<Vec<RawDocumentBuf>> = Vec::new();
     let mut bytes = usize::MAX;
-    for (ordinal, portfolio) in (0..).zip(portfolios) {
-        let document = portfolio_apart(header, recording, ordinal, portfolio);
+    for (ordinal, portfolio) in (ordinal(first)..).zip(portfolios) {
+        let document = portfolio_apart(origin, ordinal, portfolio);
         let size = document.as_bytes().len();
         match batches.last_mut() {
             Some(batch) if bytes < BATCH_BYTES && batch.len() < BATCH_DOCUMENTS => {
@@ -463,7 +466,7 @@ async fn portfolios_of(batch: &RawBatch, first: usize) -> Result<Vec<PortfolioRe
     Ok(portfolios)
 }
 
-fn ordinal(portfolio: usize) -> i64 {
+pub(super) fn ordinal(portfolio: usize) -> i64 {
     i64::try_from(portfolio).expect("a list in memory is shorter than `i64::MAX`")
 }
 
@@ -471,7 +474,7 @@ fn ordinal(portfolio: usize) -> i64 {
 ///
 /// Were it dropped, the driver's abort could overtake the command that was under way; the server would
 /// then begin the transaction after its abort, and keep what it locked for a minute.
-async fn to_the_end<T: Send + 'static>(
+pub(super) async fn to_the_end<T: Send + 'static>(
     transaction: impl Future<Output = Result<T, mongodb::error::Error>> + Send + 'static,
 ) -> Result<T, mongodb::error::Error> {
     #[expect(clippy::disallowed_methods, reason = "the caller awaits it, and it ends in time if not")]
@@ -481,6 +484,9 @@ async fn to_the_end<T: Send + 'static>(
         Err(stopped) => Err(std::io::Error::other(stopped).into()),
     }
 }
+
+/// The status of completed rebalances, which have none.
+const COMPLETED: Bson = Bson::Null;
 
 fn incomplete(header: &RebalanceHeader, found: usize, number: usize) -> Error {
     let source = format!("rebalance {} has {found} of its {number} portfolios", header.id);

@@ -9,6 +9,7 @@ use domain::Timestamp;
 use domain::identifier::{ModelId, RebalanceId};
 use domain::order_generation::model::ModelName;
 use domain::order_generation::optimum::Method;
+use domain::order_generation::progress::{Progress, Reason, RebalanceStatus};
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, Rebalance, RebalanceHeader,
     RebalancedPosition, Side, Trade,
@@ -42,29 +43,28 @@ pub(super) struct Recorded {
 
 /// A header with its portfolios in it.
 pub(super) fn whole(rebalance: &Rebalance) -> RawDocumentBuf {
-    header(rebalance, |to| {
-        let midnight = midnight(&rebalance.header);
-        to.list("portfolios", &rebalance.portfolios, |to, index, portfolio| {
+    let Rebalance { header, portfolios } = rebalance;
+    self::header(header, portfolios.len(), |to| {
+        let midnight = midnight(header.date);
+        to.list("portfolios", portfolios, |to, index, portfolio| {
             to.fields(index, |to| write_portfolio(to, portfolio, midnight));
         });
     })
 }
 
 /// A header whose portfolios are kept apart.
-pub(super) fn header_alone(rebalance: &Rebalance, recording: ObjectId) -> RawDocumentBuf {
-    header(rebalance, |to| to.object_id("recording", recording))
+pub(super) fn header_alone(header: &RebalanceHeader, number: usize, recording: ObjectId) -> RawDocumentBuf {
+    self::header(header, number, |to| to.object_id("recording", recording))
 }
 
-fn header(rebalance: &Rebalance, portfolios: impl FnOnce(&mut Writer)) -> RawDocumentBuf {
-    let Rebalance { header, portfolios: counted } = rebalance;
-    let RebalanceHeader { id, model, model_name, date, rules, failed, version, created_at } = header;
-    let number = i64::try_from(counted.len()).expect("a list in memory is shorter than `i64::MAX`");
+fn header(header: &RebalanceHeader, number: usize, portfolios: impl FnOnce(&mut Writer)) -> RawDocumentBuf {
+    let RebalanceHeader { id, model, model_name, date, rules, status, failed, version, created_at } = header;
     document(|to| {
         to.object_id("_id", object_id(id));
         to.object_id("model_id", ObjectId::from_bytes(model.bytes()));
         to.date("rebalance_date", *date);
         to.text("model_name", model_name.as_str());
-        to.whole("number_of_portfolios", number);
+        to.whole("number_of_portfolios", count(number));
         portfolios(to);
         to.list("failed", failed, |to, index, failed| {
             to.fields(index, |to| {
@@ -76,6 +76,62 @@ fn header(rebalance: &Rebalance, portfolios: impl FnOnce(&mut Writer)) -> RawDoc
         to.whole("version", version.get());
         to.date("created_at", *created_at);
         write_rules(to, rules);
+        write_status(to, status);
+    })
+}
+
+fn count(portfolios: usize) -> i64 {
+    i64::try_from(portfolios).expect("a list in memory is shorter than `i64::MAX`")
+}
+
+pub(super) const RUNNING: &str = "RUNNING";
+pub(super) const FAILED: &str = "FAILED";
+pub(super) const CANCELLED: &str = "CANCELLED";
+
+/// A completed one has none, as those of the reference service.
+fn write_status(to: &mut Writer, status: &RebalanceStatus) {
+    let (word, progress) = match status {
+        RebalanceStatus::Running(progress) => (RUNNING, progress),
+        RebalanceStatus::Completed => return,
+        RebalanceStatus::Failed { progress, .. } => (FAILED, progress),
+        RebalanceStatus::Cancelled(progress) => (CANCELLED, progress),
+    };
+    to.text("status", word);
+    to.whole("portfolios_total", count(progress.total));
+    to.whole("portfolios_failed", count(progress.failed));
+    if let RebalanceStatus::Failed { reason, .. } = status {
+        to.fields("reason", |to| {
+            to.text("code", &reason.code);
+            to.text("detail", &reason.detail);
+        });
+    }
+}
+
+fn read_status_of(from: &mut Fields<'_>, rebalanced: usize) -> Result<RebalanceStatus, Source> {
+    let Some(word) = from.optional("status", Value::text)? else {
+        return Ok(RebalanceStatus::Completed);
+    };
+    let number = |number: Value<'_>| Ok(usize::try_from(number.whole()?)?);
+    let progress = Progress {
+        total: from.get("portfolios_total", number)?,
+        rebalanced,
+        failed: from.get("portfolios_failed", number)?,
+    };
+    match word {
+        RUNNING => Ok(RebalanceStatus::Running(progress)),
+        FAILED => {
+            let reason = from.get("reason", |reason| reason.fields(read_reason))?;
+            Ok(RebalanceStatus::Failed { reason, progress })
+        }
+        CANCELLED => Ok(RebalanceStatus::Cancelled(progress)),
+        other => Err(format!("`{other}` is no status").into()),
+    }
+}
+
+fn read_reason(from: &mut Fields<'_>) -> Result<Reason, Source> {
+    Ok(Reason {
+        code: from.get("code", |code| Ok(code.text()?.to_owned()))?,
+        detail: from.get("detail", |detail| Ok(detail.text()?.to_owned()))?,
     })
 }
 
@@ -102,8 +158,14 @@ pub(super) fn read_header(from: &mut Fields<'_>) -> Result<Kept, Source> {
         version: from.get("version", version)?,
         created_at: created(from.optional("created_at", Value::instant)?, id)?,
         rules: read_rules(from)?,
+        status: read_status_of(from, number)?,
     };
-    Ok(Kept { header, portfolios })
+    match header.status {
+        RebalanceStatus::Completed => Ok(Kept { header, portfolios }),
+        RebalanceStatus::Running(_) | RebalanceStatus::Failed { .. } | RebalanceStatus::Cancelled(_) => {
+            Ok(Kept { header, portfolios: Portfolios::Within(Vec::new()) })
+        }
+    }
 }
 
 /// Those of a header that has them, or of a part of it.
@@ -120,19 +182,25 @@ fn read_failed(from: &mut Fields<'_>) -> Result<FailedPortfolio, Source> {
     })
 }
 
+/// What portfolios that are kept apart have of their rebalance.
+pub(super) struct Origin {
+    pub(super) rebalance: ObjectId,
+    pub(super) recording: ObjectId,
+    pub(super) date: Timestamp,
+}
+
 pub(super) fn portfolio_apart(
-    header: &RebalanceHeader,
-    recording: ObjectId,
+    origin: &Origin,
     ordinal: i64,
     portfolio: &PortfolioRebalance,
 ) -> RawDocumentBuf {
     document(|to| {
         to.object_id("_id", ObjectId::new());
-        to.object_id("recording", recording);
+        to.object_id("recording", origin.recording);
         // For whoever looks into the collection; here it is found by its recording.
-        to.object_id("rebalance_id", object_id(&header.id));
+        to.object_id("rebalance_id", origin.rebalance);
         to.whole("ordinal", ordinal);
-        write_portfolio(to, portfolio, midnight(header));
+        write_portfolio(to, portfolio, midnight(origin.date));
     })
 }
 
@@ -278,8 +346,8 @@ fn read_trade(from: &mut Fields<'_>) -> Result<Option<Trade>, Source> {
 }
 
 /// For the trade dates of others: the day on which the rebalance was made begins.
-fn midnight(header: &RebalanceHeader) -> Timestamp {
-    header.trade_date().and_time(chrono::NaiveTime::MIN).and_utc()
+fn midnight(date: Timestamp) -> Timestamp {
+    date.date_naive().and_time(chrono::NaiveTime::MIN).and_utc()
 }
 
 fn status_word(status: OptimalityStatus) -> &'static str {

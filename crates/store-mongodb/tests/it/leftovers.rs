@@ -1,8 +1,13 @@
 //! What a crash between two steps leaves, and who removes it.
 
-use application::order_generation::ports::{Page, RebalanceRepository};
+use std::time::Duration;
+
+use application::order_generation::ports::{Ending, Holder, Lease, Page, RebalanceRepository, RebalanceRuns};
 use bson::oid::ObjectId;
 use bson::{DateTime, Document, doc};
+use domain::order_generation::progress::{Progress, Reason, RebalanceStatus};
+use domain::order_generation::rebalance::RebalanceHeader;
+use domain::version::Version;
 use mongodb::Database;
 use port_contracts::fixtures::{portfolio, portfolios, rebalance};
 use store_mongodb::MongoStore;
@@ -108,5 +113,69 @@ async fn a_small_rebalance_leaves_nothing() {
         RebalanceRepository::delete(&store, &given.header.id, given.header.version).await.unwrap();
 
         assert_eq!((kept(&database).await, notes(&database).await), (0, 0));
+    }
+}
+
+const LEASE: Lease = Lease { holder: Holder::new(1), length: Duration::from_mins(1) };
+
+async fn start(store: &MongoStore, n: u64) -> RebalanceHeader {
+    let status = RebalanceStatus::Running(Progress { total: 9, ..Progress::default() });
+    let run = RebalanceHeader { status, ..rebalance(n, &[]).header };
+    store.start(&run, LEASE).await.unwrap();
+    let portfolios = rebalance(n, &["p1", "p2"]).portfolios;
+    assert!(store.append(&run.id, LEASE.holder, 0, &portfolios).await.unwrap());
+    run
+}
+
+fn outage() -> Reason {
+    Reason { code: "outage".to_owned(), detail: "nobody answered".to_owned() }
+}
+
+#[tokio::test]
+async fn the_portfolios_of_runs_that_do_not_complete_are_removed_in_time() {
+    for url in deployments() {
+        let (store, guard) = fresh(url).await;
+        let database = guard.database().await;
+        let [cancelled, failed, lost, deleted] =
+            [start(&store, 1).await, start(&store, 2).await, start(&store, 3).await, start(&store, 4).await];
+        make_overdue(&database).await;
+        store.expire(&outage()).await.unwrap();
+        assert_eq!(kept(&database).await, 8, "they all run still");
+
+        store.cancel(&cancelled.id, Version::FIRST).await.unwrap();
+        let ending = Ending { failure: Some(outage()), rebalanced: 2, failed: Vec::new() };
+        assert!(store.finish(&failed.id, LEASE.holder, &ending).await.unwrap());
+        RebalanceRepository::delete(&store, &deleted.id, Version::FIRST).await.unwrap();
+        let long_ago = doc! { "$set": { "lease.until": DateTime::from_millis(0) } };
+        let of_lost = doc! { "_id": ObjectId::from_bytes(lost.id.bytes()) };
+        database.collection::<Document>("rebalances").update_one(of_lost, long_ago).await.unwrap();
+        assert_eq!(store.expire(&outage()).await.unwrap(), [lost.id]);
+        assert_eq!(kept(&database).await, 8, "someone may be adding to them");
+
+        make_overdue(&database).await;
+        store.expire(&outage()).await.unwrap();
+        assert_eq!((kept(&database).await, notes(&database).await), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_takes_longer_than_leftovers_stay_keeps_its_portfolios() {
+    for url in deployments() {
+        let (store, guard) = fresh(url.clone()).await;
+        let database = guard.database().await;
+        let run = start(&store, 1).await;
+
+        make_overdue(&database).await;
+        started_again(&url, &guard.name).await;
+        let portfolios = rebalance(1, &["p3"]).portfolios;
+        assert!(store.append(&run.id, LEASE.holder, 2, &portfolios).await.unwrap());
+        make_overdue(&database).await;
+        started_again(&url, &guard.name).await;
+        let ending = Ending { failure: None, rebalanced: 3, failed: Vec::new() };
+        assert!(store.finish(&run.id, LEASE.holder, &ending).await.unwrap());
+
+        assert_eq!((kept(&database).await, notes(&database).await), (3, 0));
+        let whole = store.open(&run.id).await.unwrap().unwrap().whole().await.unwrap();
+        assert_eq!(whole.portfolios, rebalance(1, &["p1", "p2", "p3"]).portfolios);
     }
 }

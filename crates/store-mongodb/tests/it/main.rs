@@ -28,6 +28,10 @@ mod on_a_standalone_server {
         let Some(url) = standalone() else { return };
         fresh(url)
     });
+    port_contracts::rebalance_runs!({
+        let Some(url) = standalone() else { return };
+        fresh(url)
+    });
 }
 
 mod on_a_replica_set {
@@ -42,6 +46,10 @@ mod on_a_replica_set {
         fresh(url)
     });
     port_contracts::idempotency_keys!({
+        let Some(url) = replica_set() else { return };
+        fresh(url)
+    });
+    port_contracts::rebalance_runs!({
         let Some(url) = replica_set() else { return };
         fresh(url)
     });

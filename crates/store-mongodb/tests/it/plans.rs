@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use application::idempotency::{Answer, Claim, Fingerprint, IdempotencyKeys, Key, OperationId};
 use application::order_generation::ports::{
-    Direction, ModelKey, ModelRepository, Page, RebalanceKey, RebalanceRepository,
+    Direction, Ending, Holder, Lease, ModelKey, ModelRepository, Page, RebalanceKey, RebalanceRepository,
+    RebalanceRuns,
 };
 use bson::{Document, doc};
+use domain::order_generation::progress::{Progress, Reason, RebalanceStatus};
+use domain::order_generation::rebalance::RebalanceHeader;
+use domain::version::Version;
 use futures_util::TryStreamExt;
 use port_contracts::fixtures::{minute, model, portfolio, portfolios, rebalance};
 use store_mongodb::MongoStore;
@@ -76,6 +80,7 @@ async fn every_call(store: &MongoStore) {
     }
     store.containing(&portfolios(&["p1", "p9"]), page).await.unwrap();
     every_call_for_a_key(store).await;
+    every_call_of_runs(store).await;
     for recorded in [rebalance(1, &[]).header, rebalance(101, &[]).header] {
         RebalanceRepository::delete(store, &recorded.id, recorded.version).await.unwrap();
     }
@@ -93,9 +98,30 @@ async fn every_call_for_a_key(store: &MongoStore) {
     for n in 0..3 {
         store.claim(&key, &claim(n)).await.unwrap();
     }
-    assert!(store.renew(&key, holder(2), Duration::ZERO).await.unwrap());
+    assert!(IdempotencyKeys::renew(store, &key, holder(2), Duration::ZERO).await.unwrap());
     store.suspend(&key, holder(2)).await.unwrap();
     store.release(&key, holder(2)).await.unwrap();
     let answer = Answer { status: 201, headers: Vec::new(), body: None };
     assert!(store.answer(&key, holder(2), &answer).await.unwrap());
+}
+
+async fn every_call_of_runs(store: &MongoStore) {
+    let lease = Lease { holder: Holder::new(1), length: Duration::ZERO };
+    let reason = Reason { code: "interrupted".to_owned(), detail: String::new() };
+    let completed = Ending { failure: None, rebalanced: 2, failed: Vec::new() };
+    let failed = Ending { failure: Some(reason.clone()), ..completed.clone() };
+    for n in 200..204 {
+        let status = RebalanceStatus::Running(Progress::default());
+        let run = RebalanceHeader { status, ..rebalance(n, &[]).header };
+        store.start(&run, lease).await.unwrap();
+        store.append(&run.id, lease.holder, 0, &rebalance(n, &["p1", "p2"]).portfolios).await.unwrap();
+        RebalanceRuns::renew(store, &run.id, lease, Progress::default()).await.unwrap();
+        match n {
+            200 => assert!(store.finish(&run.id, lease.holder, &completed).await.unwrap()),
+            201 => assert!(store.finish(&run.id, lease.holder, &failed).await.unwrap()),
+            202 => store.cancel(&run.id, Version::FIRST).await.unwrap(),
+            _ => {}
+        }
+    }
+    store.expire(&reason).await.unwrap();
 }

@@ -7,6 +7,7 @@ use application::repository::{Error, Source};
 use async_trait::async_trait;
 use domain::identifier::{PortfolioId, RebalanceId};
 use domain::order_generation::model::ModelName;
+use domain::order_generation::progress::{Progress, RebalanceStatus};
 use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
 use futures_util::stream::{self, Stream};
@@ -20,11 +21,14 @@ use crate::SqliteStore;
 use crate::failure::{corrupt, failed, taken, unmatched};
 use crate::text;
 
-const REBALANCE: &str = "rebalance";
+pub(super) const REBALANCE: &str = "rebalance";
 
 const SELECT: &str = "\
-    SELECT id, model_id, model_name, rebalance_date, number_of_portfolios, rules, failed, version, created_at
+    SELECT id, model_id, model_name, rebalance_date, number_of_portfolios, rules, status, portfolios_total,
+           portfolios_failed, reason, failed, version, created_at
       FROM rebalances";
+
+pub(super) const VERSION: &str = "SELECT version FROM rebalances WHERE id = ?";
 
 const SELECT_PORTFOLIOS: &str = "\
     SELECT portfolio_id, market_value, cash_before, cash_after, trading_costs, optimality, positions
@@ -38,6 +42,10 @@ struct RebalanceRow {
     rebalance_date: i64,
     number_of_portfolios: i64,
     rules: Option<String>,
+    status: String,
+    portfolios_total: Option<i64>,
+    portfolios_failed: Option<i64>,
+    reason: Option<String>,
     failed: String,
     version: i64,
     created_at: i64,
@@ -47,12 +55,14 @@ impl TryFrom<RebalanceRow> for RebalanceHeader {
     type Error = Source;
 
     fn try_from(row: RebalanceRow) -> Result<Self, Source> {
+        let status = row.status()?;
         Ok(Self {
             id: row.id.parse()?,
             model: row.model_id.parse()?,
             model_name: ModelName::new(&row.model_name)?,
             date: text::instant(row.rebalance_date)?,
             rules: read_rules(row.rules.as_deref())?,
+            status,
             failed: record::read_failed(&row.failed)?,
             version: row.version.try_into()?,
             created_at: text::instant(row.created_at)?,
@@ -60,8 +70,35 @@ impl TryFrom<RebalanceRow> for RebalanceHeader {
     }
 }
 
+impl RebalanceRow {
+    fn status(&self) -> Result<RebalanceStatus, Source> {
+        let progress = || -> Result<Progress, Source> {
+            Ok(Progress {
+                total: self.portfolios_total.ok_or("the number of its portfolios is missing")?.try_into()?,
+                rebalanced: self.number_of_portfolios.try_into()?,
+                failed: self.portfolios_failed.ok_or("the number of failed ones is missing")?.try_into()?,
+            })
+        };
+        match self.status.as_str() {
+            RUNNING => Ok(RebalanceStatus::Running(progress()?)),
+            COMPLETED => Ok(RebalanceStatus::Completed),
+            FAILED => {
+                let reason = record::read_reason(self.reason.as_deref().ok_or("its reason is missing")?)?;
+                Ok(RebalanceStatus::Failed { reason, progress: progress()? })
+            }
+            CANCELLED => Ok(RebalanceStatus::Cancelled(progress()?)),
+            other => Err(format!("`{other}` is no status").into()),
+        }
+    }
+}
+
+const RUNNING: &str = "RUNNING";
+const COMPLETED: &str = "COMPLETED";
+const FAILED: &str = "FAILED";
+const CANCELLED: &str = "CANCELLED";
+
 #[derive(FromRow)]
-struct PortfolioRow {
+pub(super) struct PortfolioRow {
     portfolio_id: String,
     market_value: String,
     cash_before: String,
@@ -110,7 +147,7 @@ impl RebalanceRepository for SqliteStore {
 
         let mut transaction = self.write().await.map_err(failed(REBALANCE))?;
         insert_header(&mut transaction, header, rows.len()).await?;
-        insert_portfolios(&mut transaction, &header.id, rows).await.map_err(failed(REBALANCE))?;
+        insert_portfolios(&mut transaction, &header.id, 0, rows).await.map_err(failed(REBALANCE))?;
         sqlx::query(
             "UPDATE models SET last_rebalance_date = max(coalesce(last_rebalance_date, ?1), ?1)
               WHERE id = ?2",
@@ -148,7 +185,8 @@ impl RebalanceRepository for SqliteStore {
         let mut query = QueryBuilder::new(SELECT);
         query
             .push(
-                " WHERE id IN (SELECT rebalance_id FROM rebalance_portfolios
+                " WHERE status = 'COMPLETED'
+                    AND id IN (SELECT rebalance_id FROM rebalance_portfolios
                                 WHERE portfolio_id IN (SELECT value FROM json_each(",
             )
             .push_bind(record::json(&names))
@@ -169,7 +207,10 @@ impl RebalanceRepository for SqliteStore {
             .push_bind(id.to_string())
             .push(" AND portfolio_id = ")
             .push_bind(portfolio.as_str())
-            .push(" ORDER BY ordinal LIMIT 1");
+            .push(
+                " AND EXISTS (SELECT 1 FROM rebalances WHERE id = rebalance_id AND status = 'COMPLETED')
+                  ORDER BY ordinal LIMIT 1",
+            );
         let row: Option<PortfolioRow> =
             query.build_query_as().fetch_optional(&self.readers).await.map_err(failed(REBALANCE))?;
         row.map(|row| row.try_into().map_err(corrupt(REBALANCE))).transpose()
@@ -184,9 +225,7 @@ impl RebalanceRepository for SqliteStore {
             .await
             .map_err(failed(REBALANCE))?;
         if deleted.rows_affected() == 0 {
-            let version = "SELECT version FROM rebalances WHERE id = ?";
-            let id = id.to_string();
-            return Err(unmatched(&mut transaction, REBALANCE, version, id, expected).await);
+            return Err(unmatched(&mut transaction, REBALANCE, VERSION, id.to_string(), expected).await);
         }
         transaction.commit().await.map_err(failed(REBALANCE))
     }
@@ -201,7 +240,9 @@ impl SqliteStore {
         let mut rebalances = Vec::with_capacity(rows.len());
         for row in rows {
             let mut portfolios = Vec::new();
-            while let Some(portfolio) = portfolio_at(&mut *moment, &row.id, portfolios.len()).await? {
+            while row.status == COMPLETED
+                && let Some(portfolio) = portfolio_at(&mut *moment, &row.id, portfolios.len()).await?
+            {
                 portfolios.push(Ok(portfolio));
             }
             let open = opened(row, stream::iter(portfolios)).map_err(corrupt(REBALANCE))?;
@@ -229,10 +270,9 @@ async fn portfolio_at(
     rebalance: &str,
     ordinal: usize,
 ) -> Result<Option<PortfolioRebalance>, Error> {
-    let ordinal = i64::try_from(ordinal).expect("a list in memory is shorter than an `i64` can count");
     let mut query = QueryBuilder::new(SELECT_PORTFOLIOS);
     query.push(" WHERE rebalance_id = ").push_bind(rebalance);
-    query.push(" AND ordinal = ").push_bind(ordinal);
+    query.push(" AND ordinal = ").push_bind(count(ordinal));
     let row: Option<PortfolioRow> =
         query.build_query_as().fetch_optional(reader).await.map_err(failed(REBALANCE))?;
     row.map(|row| row.try_into().map_err(corrupt(REBALANCE))).transpose()
@@ -243,7 +283,13 @@ fn opened<'a>(
     portfolios: impl Stream<Item = Result<PortfolioRebalance, Error>> + Send + 'a,
 ) -> Result<OpenRebalance<'a>, Source> {
     let number_of_portfolios = row.number_of_portfolios.try_into()?;
-    Ok(OpenRebalance::new(row.try_into()?, number_of_portfolios, portfolios))
+    let header = RebalanceHeader::try_from(row)?;
+    Ok(match header.status {
+        RebalanceStatus::Completed => OpenRebalance::new(header, number_of_portfolios, portfolios),
+        RebalanceStatus::Running(_) | RebalanceStatus::Failed { .. } | RebalanceStatus::Cancelled(_) => {
+            OpenRebalance::unreadable(header)
+        }
+    })
 }
 
 fn push_order(query: &mut QueryBuilder<Sqlite>, order: &[(RebalanceKey, Direction)]) {
@@ -260,24 +306,33 @@ fn push_order(query: &mut QueryBuilder<Sqlite>, order: &[(RebalanceKey, Directio
     query.push("created_at DESC, id DESC");
 }
 
-async fn insert_header(
+pub(super) async fn insert_header(
     transaction: &mut SqliteConnection,
     header: &RebalanceHeader,
     number_of_portfolios: usize,
 ) -> Result<(), Error> {
-    let number_of_portfolios =
-        i64::try_from(number_of_portfolios).expect("a list in memory is shorter than an `i64` can count");
+    let (status, progress, reason) = match &header.status {
+        RebalanceStatus::Running(progress) => (RUNNING, Some(progress), None),
+        RebalanceStatus::Completed => (COMPLETED, None, None),
+        RebalanceStatus::Failed { reason, progress } => (FAILED, Some(progress), Some(reason)),
+        RebalanceStatus::Cancelled(progress) => (CANCELLED, Some(progress), None),
+    };
     sqlx::query(
-        "INSERT INTO rebalances (id, model_id, model_name, rebalance_date, number_of_portfolios,
-                                 rules, failed, version, created_at)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO rebalances (id, model_id, model_name, rebalance_date, number_of_portfolios, rules,
+                                 status, portfolios_total, portfolios_failed, reason, failed, version,
+                                 created_at)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(header.id.to_string())
     .bind(header.model.to_string())
     .bind(header.model_name.as_str())
     .bind(header.date.timestamp_millis())
-    .bind(number_of_portfolios)
+    .bind(count(number_of_portfolios))
     .bind(rules(&header.rules))
+    .bind(status)
+    .bind(progress.map(|progress| count(progress.total)))
+    .bind(progress.map(|progress| count(progress.failed)))
+    .bind(reason.map(record::reason))
     .bind(record::failed(&header.failed))
     .bind(header.version.get())
     .bind(header.created_at.timestamp_millis())
@@ -287,15 +342,20 @@ async fn insert_header(
     Ok(())
 }
 
+pub(super) fn count(portfolios: usize) -> i64 {
+    i64::try_from(portfolios).expect("a list in memory is shorter than an `i64` can count")
+}
+
 /// Several rows to a statement take half the time of one each; more than this gain nothing.
 const ROWS_AT_ONCE: usize = 16;
 
-async fn insert_portfolios(
+pub(super) async fn insert_portfolios(
     transaction: &mut SqliteConnection,
     rebalance: &RebalanceId,
+    first: usize,
     rows: Vec<PortfolioRow>,
 ) -> Result<(), sqlx::Error> {
-    let mut rows = rows.into_iter().zip(0_i64..).peekable();
+    let mut rows = rows.into_iter().zip(count(first)..).peekable();
     while rows.peek().is_some() {
         let mut query = QueryBuilder::<Sqlite>::new(
             "INSERT INTO rebalance_portfolios (rebalance_id, ordinal, portfolio_id, market_value,

@@ -4,6 +4,7 @@ use application::repository::Source;
 use domain::identifier::{PortfolioId, SecurityId};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::position::{Band, Position, Positions};
+use domain::order_generation::progress::Reason;
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, RebalancedPosition, Side, Trade,
 };
@@ -56,6 +57,15 @@ pub(super) fn failed(failed: &[FailedPortfolio]) -> String {
 pub(super) fn read_failed(json: &str) -> Result<Vec<FailedPortfolio>, Source> {
     let kept: Vec<KeptFailure> = serde_json::from_str(json)?;
     Ok(kept.into_iter().map(|KeptFailure(kept)| kept).collect())
+}
+
+pub(super) fn reason(reason: &Reason) -> String {
+    json(&KeptReason(reason.clone()))
+}
+
+pub(super) fn read_reason(json: &str) -> Result<Reason, Source> {
+    let KeptReason(reason) = serde_json::from_str(json)?;
+    Ok(reason)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -222,6 +232,16 @@ struct KeptFailure(#[serde(with = "FailureRecord")] FailedPortfolio);
 struct FailureRecord {
     #[serde(with = "text")]
     portfolio: PortfolioId,
+    code: String,
+    detail: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptReason(#[serde(with = "ReasonRecord")] Reason);
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Reason")]
+struct ReasonRecord {
     code: String,
     detail: String,
 }

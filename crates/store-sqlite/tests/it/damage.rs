@@ -75,6 +75,9 @@ async fn an_unreadable_model_is_corrupt() {
 async fn an_unreadable_rebalance_is_corrupt() {
     for damage in [
         "UPDATE rebalances SET model_id = 'm1'",
+        "UPDATE rebalances SET status = 'PAUSED'",
+        "UPDATE rebalances SET status = 'RUNNING'",
+        "UPDATE rebalances SET status = 'FAILED', portfolios_total = 1, portfolios_failed = 1",
         "UPDATE rebalances SET model_name = ''",
         "UPDATE rebalances SET failed = '{}'",
         "UPDATE rebalances SET version = -1",

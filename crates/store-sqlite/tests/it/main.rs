@@ -18,6 +18,7 @@ use tempfile::TempDir;
 port_contracts::model_repository!(fresh());
 port_contracts::rebalance_repository!(fresh());
 port_contracts::idempotency_keys!(fresh());
+port_contracts::rebalance_runs!(fresh());
 
 /// A store in a directory of its own, which must outlive it.
 async fn fresh() -> (SqliteStore, TempDir) {

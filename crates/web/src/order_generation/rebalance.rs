@@ -10,6 +10,7 @@ use application::order_generation::{Error, OrderGeneration};
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::problem::Refusal;
+use domain::order_generation::progress::Reason;
 use domain::order_generation::rebalance::{
     FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, RebalancedPosition, Side, Trade,
 };
@@ -81,7 +82,7 @@ enum StatusBody {
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = FailureReason)]
-struct ReasonBody<'a> {
+pub(crate) struct ReasonBody<'a> {
     /// Short and stable; what clients match on.
     #[schema(example = "no-feasible-solution")]
     code: &'a str,
@@ -219,6 +220,12 @@ impl From<&Optimality> for OptimalityBody {
 impl From<&Refusal> for ReasonBody<'_> {
     fn from(refusal: &Refusal) -> Self {
         Self { code: refusal.code(), detail: Cow::Owned(refusal.to_string()) }
+    }
+}
+
+impl<'a> From<&'a Reason> for ReasonBody<'a> {
+    fn from(reason: &'a Reason) -> Self {
+        Self { code: &reason.code, detail: Cow::Borrowed(&reason.detail) }
     }
 }
 

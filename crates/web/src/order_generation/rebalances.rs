@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use application::order_generation::OrderGeneration;
 use application::order_generation::ports::{Direction, OpenRebalance, RebalanceKey};
 use domain::identifier::PortfolioId;
+use domain::order_generation::progress::{Progress, RebalanceStatus};
 use domain::order_generation::rebalance::{
     FailedPortfolio, PortfolioRebalance, Rebalance, RebalanceHeader, RebalancedPosition,
 };
@@ -14,7 +15,7 @@ use serde_json::Number;
 use utoipa::{IntoParams, ToSchema};
 
 use super::models::VersionQuery;
-use super::rebalance::{OptimalityBody, SideBody};
+use super::rebalance::{OptimalityBody, ReasonBody, SideBody};
 use super::trading_rules::{KeptTradingRulesBody, RuleBody};
 use crate::body::{Body, Fields};
 use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
@@ -41,9 +42,20 @@ pub(crate) struct RebalanceBody<'a> {
     /// Those that were kept to, be they the model's or for that time; null without any.
     #[schema(required)]
     trading_rules: Option<KeptTradingRulesBody>,
-    /// Those that were rebalanced.
-    #[schema(format = "offset", example = 1)]
+    status: RebalanceStatusBody,
+    /// Those to be rebalanced.
+    #[schema(format = "offset", example = 3)]
+    portfolios_total: usize,
+    /// Those that were rebalanced, so far while it is RUNNING.
+    #[schema(format = "offset", example = 2)]
     number_of_portfolios: usize,
+    /// Those that could not be, so far while it is RUNNING.
+    #[schema(format = "offset", example = 1)]
+    portfolios_failed: usize,
+    /// Why it FAILED as a whole.
+    #[schema(required)]
+    error: Option<ReasonBody<'a>>,
+    /// Empty unless it is COMPLETED.
     portfolios: Vec<PortfolioBody<'a>>,
     /// Those that could not be rebalanced, and why.
     failures: Vec<FailureBody<'a>>,
@@ -51,6 +63,17 @@ pub(crate) struct RebalanceBody<'a> {
     version: i64,
     #[schema(format = DateTime, example = "2024-12-19T10:30:00.000Z")]
     created_at: String,
+}
+
+/// How far a rebalance has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RebalanceResultStatus)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum RebalanceStatusBody {
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
 }
 
 /// A rebalanced portfolio, with its trades.
@@ -178,17 +201,38 @@ impl<'a> RebalanceBody<'a> {
         number_of_portfolios: usize,
         portfolios: Vec<PortfolioBody<'a>>,
     ) -> Self {
+        let Progress { total, rebalanced, failed } = header.progress(number_of_portfolios);
         Self {
             rebalance_id: header.id.to_string(),
             model_id: header.model.to_string(),
             rebalance_date: instant(header.date),
             model_name: header.model_name.as_str(),
             trading_rules: KeptTradingRulesBody::new(&header.rules),
-            number_of_portfolios,
+            status: RebalanceStatusBody::from(&header.status),
+            portfolios_total: total,
+            number_of_portfolios: rebalanced,
+            portfolios_failed: failed,
+            error: match &header.status {
+                RebalanceStatus::Failed { reason, .. } => Some(ReasonBody::from(reason)),
+                RebalanceStatus::Running(_) | RebalanceStatus::Completed | RebalanceStatus::Cancelled(_) => {
+                    None
+                }
+            },
             portfolios,
             failures: header.failed.iter().map(FailureBody::from).collect(),
             version: header.version.get(),
             created_at: instant(header.created_at),
+        }
+    }
+}
+
+impl From<&RebalanceStatus> for RebalanceStatusBody {
+    fn from(status: &RebalanceStatus) -> Self {
+        match status {
+            RebalanceStatus::Running(_) => Self::Running,
+            RebalanceStatus::Completed => Self::Completed,
+            RebalanceStatus::Failed { .. } => Self::Failed,
+            RebalanceStatus::Cancelled(_) => Self::Cancelled,
         }
     }
 }
