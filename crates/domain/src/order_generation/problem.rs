@@ -358,3 +358,25 @@ pub(super) fn lots_around(target: i128, price: i128) -> (i128, i128) {
     let below = quotient(target, price).max(0);
     (below, below + 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lots_are_worth_at_least_and_at_most_what_they_must_be() {
+        let prices_and_leasts = (1..=5).flat_map(|price| (-6..=11).map(move |least| (price, least)));
+        for ((price, least), most) in
+            prices_and_leasts.flat_map(|pair| (-6..=11).map(move |most| (pair, most)))
+        {
+            let is_worth_it = |lots: &i128| (least..=most).contains(&(lots * price));
+            let all: Vec<i128> = (0..=11).filter(is_worth_it).collect();
+            let range = all.first().copied().zip(all.last().copied());
+            let expected = if most < 0 { Some((0, 0)) } else { range };
+
+            let found = lots_worth(least, most, |amount| quotient(amount, price));
+
+            assert_eq!(found, expected, "{least} to {most} at {price}");
+        }
+    }
+}
