@@ -1,7 +1,7 @@
 //! The store that the settings pick, whichever it is.
 
 use anyhow::Context;
-use application::health::Probe;
+use application::health::StoreProbe;
 use application::idempotency::IdempotencyKeys;
 use application::order_generation::ports::{ModelRepository, RebalanceRepository};
 use store_mongodb::MongoStore;
@@ -20,7 +20,7 @@ pub(crate) struct Ports {
     pub(crate) models: Box<dyn ModelRepository>,
     pub(crate) rebalances: Box<dyn RebalanceRepository>,
     pub(crate) idempotency_keys: Box<dyn IdempotencyKeys>,
-    pub(crate) probe: Box<dyn Probe>,
+    pub(crate) probe: Box<dyn StoreProbe>,
 }
 
 /// A pool, how many of its connections are used, and how many idle.
@@ -75,7 +75,7 @@ impl Store {
     pub(crate) fn ports(&self) -> Ports {
         fn ports<S>(store: &S) -> Ports
         where
-            S: ModelRepository + RebalanceRepository + IdempotencyKeys + Probe + Clone + 'static,
+            S: ModelRepository + RebalanceRepository + IdempotencyKeys + StoreProbe + Clone + 'static,
         {
             Ports {
                 models: Box::new(store.clone()),

@@ -19,7 +19,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use application::health::Probe;
+use application::health::{Probe, StoreProbe};
 use application::repository::{Error, Source};
 use async_trait::async_trait;
 use bson::{RawDocument, RawDocumentBuf, doc};
@@ -192,6 +192,15 @@ impl MongoStore {
 impl Probe for MongoStore {
     async fn check(&self) -> Result<(), Source> {
         self.in_time(self.database.run_command(doc! { "ping": 1 })).await?;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl StoreProbe for MongoStore {
+    /// A server that was away at the start is prepared now.
+    async fn check_prepared(&self) -> Result<(), Source> {
+        self.ready().await?;
         Ok(())
     }
 }

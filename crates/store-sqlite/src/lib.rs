@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use application::chain::Chain;
-use application::health::Probe;
+use application::health::{Probe, StoreProbe};
 use application::repository::Source;
 use async_trait::async_trait;
 use sqlx::migrate::{MigrateError, Migrator};
@@ -133,6 +133,22 @@ impl Probe for SqliteStore {
     async fn check(&self) -> Result<(), Source> {
         sqlx::query("SELECT 1 FROM models LIMIT 1").fetch_optional(&self.readers).await?;
         Ok(())
+    }
+}
+
+#[async_trait]
+impl StoreProbe for SqliteStore {
+    /// A file that was put in the place of ours has no tables, or those of another version.
+    async fn check_prepared(&self) -> Result<(), Source> {
+        let applied: Vec<i64> = sqlx::query_scalar("SELECT version FROM _sqlx_migrations WHERE success")
+            .fetch_all(&self.readers)
+            .await?;
+        match MIGRATIONS.iter().find(|migration| !applied.contains(&migration.version)) {
+            None => Ok(()),
+            Some(lacking) => {
+                Err(format!("the tables lack {}: {}", lacking.version, lacking.description).into())
+            }
+        }
     }
 }
 

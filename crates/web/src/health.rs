@@ -1,16 +1,18 @@
 //! Liveness, readiness and the report for operators.
 
+mod body;
+mod engine;
+mod process;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actix_web::HttpResponse;
-use actix_web::http::{Method, StatusCode};
+use actix_web::http::Method;
 use actix_web::web::{self, Data, ServiceConfig};
-use application::chain::Chain;
 use application::correlation;
-use application::health::{Condition, Health};
+use application::health::{Condition, Health, StoreHeard};
 use application::order_generation::OrderGeneration;
-use serde_json::{Map, Value, json};
 
 use crate::parameters::Parameters;
 use crate::passage::InFlight;
@@ -18,12 +20,35 @@ use crate::problem::Problem;
 use crate::routing::resource;
 use crate::scalar::instant;
 use crate::server::Settings;
+use body::{
+    DependenciesBody, ErrorBody, LiveBody, LiveChecksBody, MetricsBody, NeighboursBody, PerformanceBody,
+    ReadyBody, ReportBody, ReportChecksBody, ServicesBody, StoreCheckBody, Wellness,
+};
+use engine::EngineWatch;
+use process::ProcessorUse;
 
 /// How this process is doing.
 pub(crate) struct Lifetime {
-    pub(crate) started: Instant,
+    started: Instant,
     /// No new work, please; what is under way is finished.
-    pub(crate) draining: AtomicBool,
+    draining: AtomicBool,
+    engine: EngineWatch,
+    processor: ProcessorUse,
+}
+
+impl Lifetime {
+    pub(crate) fn begin() -> Self {
+        Self {
+            started: Instant::now(),
+            draining: AtomicBool::new(false),
+            engine: EngineWatch::default(),
+            processor: ProcessorUse::default(),
+        }
+    }
+
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
 }
 
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -36,27 +61,46 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 }
 
 /// Whether the process should be left running: the optimiser still finds a known optimum.
+///
+/// What it found is kept for some seconds, so that to ask often costs nothing.
 #[utoipa::path(
     get, path = "/health/live", tag = "health", operation_id = "live",
-    responses((status = 200, description = "Alive"), (status = 503, description = "The optimiser is broken")),
+    responses(
+        (status = 200, description = "Alive", body = LiveBody, example = json!(body::examples::live())),
+        (status = 503, description = "The optimiser is broken", body = LiveBody, example = json!(body::examples::dead())),
+    ),
 )]
-pub(crate) async fn live(app: Data<OrderGeneration>, settings: Data<Settings>) -> HttpResponse {
-    let engine = optimization_engine(&app).await;
-    let mut body = header(&app, &settings, if engine.is_well { "healthy" } else { "unhealthy" });
-    body.insert("version".to_owned(), json!(settings.version));
-    if engine.is_well {
-        body.insert("checks".to_owned(), json!({ "optimization_engine": engine.report }));
-        return HttpResponse::Ok().json(body);
-    }
-    let error = json!({ "code": "SERVICE_UNAVAILABLE", "message": "Optimization engine is unavailable" });
-    body.insert("error".to_owned(), error);
-    HttpResponse::ServiceUnavailable().json(body)
+pub(crate) async fn live(
+    app: Data<OrderGeneration>,
+    lifetime: Data<Lifetime>,
+    settings: Data<Settings>,
+) -> HttpResponse {
+    let engine = lifetime.engine.check(app.self_test()).await;
+    let is_well = engine.is_well();
+    let error =
+        (!is_well).then(|| ErrorBody::unavailable("Optimization engine is unavailable", engine.message()));
+    let body = LiveBody {
+        status: if is_well { Wellness::Healthy } else { Wellness::Unhealthy },
+        service: &settings.service_name,
+        timestamp: instant(app.clock.now()),
+        version: &settings.version,
+        correlation_id: correlation_id(),
+        checks: is_well.then(|| LiveChecksBody { optimization_engine: engine.body() }),
+        error,
+    };
+    if is_well { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }
 
-/// Whether to send requests here: the store answers, and the process is not about to stop.
+/// Whether to send requests here: the store answers and has its tables, and the process is not about to stop.
 #[utoipa::path(
     get, path = "/health/ready", tag = "health", operation_id = "ready",
-    responses((status = 200, description = "Ready"), (status = 503, description = "The store is out, or the process is stopping")),
+    responses(
+        (status = 200, description = "Ready", body = ReadyBody, example = json!(body::examples::ready())),
+        (
+            status = 503, description = "The store is out, or the process is stopping", body = ReadyBody,
+            example = json!(body::examples::not_ready()),
+        ),
+    ),
 )]
 pub(crate) async fn ready(
     app: Data<OrderGeneration>,
@@ -65,21 +109,38 @@ pub(crate) async fn ready(
     settings: Data<Settings>,
 ) -> HttpResponse {
     let store = health.store().await;
-    let engine = optimization_engine(&app).await;
-    let is_ready =
-        store == Condition::Healthy && engine.is_well && !lifetime.draining.load(Ordering::Relaxed);
-    let mut body = header(&app, &settings, if is_ready { "ready" } else { "not_ready" });
-    let neighbours =
-        health.neighbours().into_iter().map(|(name, condition)| (service_key(name), json!(word(condition))));
-    body.insert(
-        "dependencies".to_owned(),
-        json!({
-            "database": word(store),
-            "external_services": neighbours.collect::<Map<_, _>>(),
-            "optimization_engine": engine.report,
-        }),
-    );
-    HttpResponse::build(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }).json(body)
+    let engine = lifetime.engine.check(app.self_test()).await;
+    let error = match store.answers.condition {
+        Condition::Silent => Some(ErrorBody::timeout("The store did not answer in time")),
+        Condition::Unhealthy | Condition::Unknown => {
+            Some(ErrorBody::unavailable("The store is unavailable", "It does not answer"))
+        }
+        Condition::Healthy if store.prepared != Condition::Healthy => Some(ErrorBody::unavailable(
+            "The store is unavailable",
+            "Its tables or indexes are not as this version needs them",
+        )),
+        Condition::Healthy if !engine.is_well() => {
+            Some(ErrorBody::unavailable("Optimization engine is unavailable", engine.message()))
+        }
+        Condition::Healthy if lifetime.draining.load(Ordering::Relaxed) => {
+            Some(ErrorBody::unavailable("The service is stopping", "It finishes the requests under way"))
+        }
+        Condition::Healthy => None,
+    };
+    let is_ready = error.is_none();
+    let body = ReadyBody {
+        status: if is_ready { body::Readiness::Ready } else { body::Readiness::NotReady },
+        service: &settings.service_name,
+        timestamp: instant(app.clock.now()),
+        correlation_id: correlation_id(),
+        dependencies: DependenciesBody {
+            database: of_the_store(&store),
+            external_services: ServicesBody::new(&health.neighbours()),
+            optimization_engine: engine.body(),
+        },
+        error,
+    };
+    if is_ready { HttpResponse::Ok().json(body) } else { HttpResponse::ServiceUnavailable().json(body) }
 }
 
 /// Everything that is known; always 200, because it is a report.
@@ -89,7 +150,10 @@ pub(crate) async fn ready(
         ("include_external" = Option<bool>, Query, description = "Whether to report the neighbours; true unless told"),
         ("include_optimization" = Option<bool>, Query, description = "Whether to report the optimiser; true unless told"),
     ),
-    responses((status = 200, description = "The report"), (status = 400, body = crate::problem::ProblemBody)),
+    responses(
+        (status = 200, description = "The report", body = ReportBody, example = json!(body::examples::report())),
+        (status = 400, description = "The query cannot be read"),
+    ),
 )]
 pub(crate) async fn detailed(
     app: Data<OrderGeneration>,
@@ -99,95 +163,37 @@ pub(crate) async fn detailed(
     in_flight: Data<InFlight>,
     parameters: Parameters,
 ) -> Result<HttpResponse, Problem> {
+    let with_neighbours = parameters.flag("include_external", true)?;
+    let with_engine = parameters.flag("include_optimization", true)?;
     let store = health.store().await;
-    let engine = optimization_engine(&app).await;
-    let is_well = store == Condition::Healthy && engine.is_well;
-
-    let mut checks = Map::new();
-    let database = json!({ "status": word(store), "message": message("Database", store) });
-    checks.insert("database".to_owned(), database);
-    if parameters.flag("include_external", true)? {
-        let report = |(name, condition): (&str, _)| {
-            (name.to_owned(), json!({ "status": word(condition), "message": message(name, condition) }))
-        };
-        let services: Map<String, Value> = health.neighbours().into_iter().map(report).collect();
-        checks.insert("external_services".to_owned(), services.into());
-    }
-    if parameters.flag("include_optimization", true)? {
-        checks.insert("optimization_engine".to_owned(), engine.report);
-    }
-    let metrics = json!({ "memory": memory(), "http_requests_in_flight": in_flight.count() });
-    checks.insert("performance".to_owned(), json!({ "status": "healthy", "metrics": metrics }));
-
-    let mut body = header(&app, &settings, if is_well { "healthy" } else { "unhealthy" });
-    body.insert("version".to_owned(), json!(settings.version));
-    body.insert("checks".to_owned(), checks.into());
-    body.insert("uptime_seconds".to_owned(), json!(lifetime.started.elapsed().as_secs()));
+    let engine = lifetime.engine.check(app.self_test()).await;
+    let is_well = store.is_well() && engine.is_well();
+    let metrics = MetricsBody {
+        memory: process::memory(),
+        cpu: lifetime.processor.since_last_time(),
+        http_requests_in_flight: in_flight.count(),
+    };
+    let body = ReportBody {
+        status: if is_well { Wellness::Healthy } else { Wellness::Unhealthy },
+        timestamp: instant(app.clock.now()),
+        service: &settings.service_name,
+        version: &settings.version,
+        correlation_id: correlation_id(),
+        checks: ReportChecksBody {
+            database: StoreCheckBody::new(&store),
+            external_services: with_neighbours.then(|| NeighboursBody::new(&health.neighbours())),
+            optimization_engine: with_engine.then(|| engine.body()),
+            performance: PerformanceBody { status: Wellness::Healthy, metrics },
+        },
+        uptime_seconds: body::rounded(lifetime.started.elapsed().as_secs_f64()),
+    };
     Ok(HttpResponse::Ok().json(body))
 }
 
-struct Engine {
-    is_well: bool,
-    report: Value,
+fn of_the_store(store: &StoreHeard) -> Wellness {
+    if store.is_well() { Wellness::Healthy } else { Wellness::Unhealthy }
 }
 
-async fn optimization_engine(app: &OrderGeneration) -> Engine {
-    match app.self_test().await {
-        Ok(()) => Engine {
-            is_well: true,
-            report: json!({
-                "status": "healthy", "message": "Optimization engine operational", "solver_status": "optimal",
-            }),
-        },
-        Err(error) => {
-            tracing::error!(error = %Chain(&error), "the optimiser failed its self-test");
-            let report =
-                json!({ "status": "unhealthy", "message": "Optimization engine failed its self-test" });
-            Engine { is_well: false, report }
-        }
-    }
-}
-
-fn header(app: &OrderGeneration, settings: &Settings, status: &str) -> Map<String, Value> {
-    let mut body = Map::new();
-    body.insert("status".to_owned(), json!(status));
-    body.insert("service".to_owned(), json!(settings.service_name));
-    body.insert("timestamp".to_owned(), json!(instant(app.clock.now())));
-    body.insert("correlation_id".to_owned(), json!(correlation::current().map(|id| id.to_string())));
-    body
-}
-
-fn word(condition: Condition) -> &'static str {
-    match condition {
-        Condition::Healthy => "healthy",
-        Condition::Unhealthy => "unhealthy",
-        Condition::Unknown => "unknown",
-    }
-}
-
-fn message(name: &str, condition: Condition) -> String {
-    match condition {
-        Condition::Healthy => format!("{name} answers"),
-        Condition::Unhealthy => format!("{name} does not answer"),
-        Condition::Unknown => format!("{name} has not been asked yet"),
-    }
-}
-
-/// Readiness names the neighbours more fully than the report does; both forms are in use.
-fn service_key(name: &str) -> String {
-    if name == "portfolio_accounting" { name.to_owned() } else { format!("{name}_service") }
-}
-
-/// What the operating system says of this process's memory; null where it says nothing.
-fn memory() -> Value {
-    let kibibytes = |file: &str, key: &str| -> Option<u64> {
-        let text = std::fs::read_to_string(file).ok()?;
-        let line = text.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace().next()?.parse().ok()
-    };
-    let bytes = |file, key| kibibytes(file, key).map(|kibibytes| kibibytes * 1024);
-    json!({
-        "used_bytes": bytes("/proc/self/status", "VmRSS:"),
-        "available_bytes": bytes("/proc/meminfo", "MemAvailable:"),
-    })
+fn correlation_id() -> Option<String> {
+    correlation::current().map(|id| id.to_string())
 }

@@ -10,7 +10,6 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
-use application::caller::{self, Caller};
 use application::chain::Chain;
 use application::idempotency::{
     Answer, Claim, Claimed, Fingerprint, Idempotency, InvalidKey, Key, LEASE, OperationId,
@@ -46,7 +45,11 @@ pub(crate) struct IdempotencyKeyHeader {
     /// quoted string. For 24 hours the same request with the same key is done once and given the same
     /// answer, then with `Idempotent-Replayed: true`. Only successes are kept: after a refusal or an
     /// outage the request may be sent again with the same key.
-    #[param(rename = "Idempotency-Key", example = "8c5b6e0e-5c1f-4b8e-9d7a-3f1a2b4c5d6e")]
+    #[param(
+        rename = "Idempotency-Key",
+        format = "idempotency-key",
+        example = "8c5b6e0e-5c1f-4b8e-9d7a-3f1a2b4c5d6e"
+    )]
     key: Option<String>,
 }
 
@@ -194,12 +197,8 @@ fn key(headers: &HeaderMap, route: &str) -> Result<Option<Key>, Problem> {
         None => first.to_str().ok().and_then(unquoted),
         Some(_) => None,
     };
-    let scope = match caller::current() {
-        Some(caller @ Caller::ApiKey(_)) => format!("{caller} {route}"),
-        // Whoever repeats a request may come from another address.
-        Some(Caller::Address(_)) | None => route.to_owned(),
-    };
-    match key.map(|text| Key::new(&scope, &text)) {
+    // No service names callers yet: a key is one for all of them.
+    match key.map(|text| Key::new(route, &text)) {
         Some(Ok(key)) => Ok(Some(key)),
         Some(Err(InvalidKey)) | None => Err(Problem::invalid_idempotency_key()),
     }

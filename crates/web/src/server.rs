@@ -4,8 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_cors::Cors;
 use actix_web::http::header::{ALLOW, LOCATION, RETRY_AFTER};
@@ -58,7 +57,7 @@ pub async fn serve(
     let idempotency: Data<Idempotency> = idempotency.into();
     let health: Data<Health> = health.into();
     let telemetry: Data<dyn Telemetry> = telemetry.into();
-    let lifetime = Data::new(Lifetime { started: Instant::now(), draining: AtomicBool::new(false) });
+    let lifetime = Data::new(Lifetime::begin());
     let in_flight = Data::new(InFlight::default());
     let Settings { workers, shutdown_timeout, .. } = settings;
     let settings = Data::new(settings);
@@ -95,7 +94,7 @@ pub async fn serve(
     let handle = server.handle();
     let stop = async {
         shutdown.await;
-        lifetime.draining.store(true, Ordering::Relaxed);
+        lifetime.drain();
         handle.stop(true).await;
     };
     tokio::pin!(server);

@@ -105,14 +105,29 @@ async fn the_report_is_the_same_under_all_its_names() {
         assert_eq!(body["status"], "healthy");
         let checks = &body["checks"];
         assert_eq!(keys(checks), ["database", "external_services", "optimization_engine", "performance"]);
-        assert_eq!(checks["database"], json!({ "status": "healthy", "message": "Database answers" }));
+        let database = &checks["database"];
+        assert_eq!(keys(database), ["latency_ms", "message", "migrations", "status"]);
+        assert_eq!(
+            (&database["status"], &database["message"]),
+            (&json!("healthy"), &json!("Database answers"))
+        );
+        assert_eq!(database["migrations"], "healthy");
+        assert!(0.0 < database["latency_ms"].as_f64().unwrap());
         assert_eq!(
             keys(&checks["external_services"]),
             ["portfolio", "portfolio_accounting", "pricing", "security"]
         );
-        assert_eq!(checks["external_services"]["pricing"]["status"], "healthy");
+        let pricing = &checks["external_services"]["pricing"];
+        assert_eq!(pricing["status"], "healthy");
+        assert!(
+            0.0 < pricing["latency_ms"].as_f64().unwrap() && 0.0 <= pricing["age_seconds"].as_f64().unwrap()
+        );
         assert_eq!(checks["optimization_engine"]["solver_status"], "optimal");
-        assert_eq!(checks["performance"]["metrics"]["http_requests_in_flight"], 1);
+        let metrics = &checks["performance"]["metrics"];
+        assert_eq!(metrics["http_requests_in_flight"], 1);
+        assert!(0 < metrics["memory"]["used_bytes"].as_u64().unwrap());
+        assert!(0.0 < metrics["memory"]["percent"].as_f64().unwrap());
+        assert!(0.0 < body["uptime_seconds"].as_f64().unwrap());
     }
 }
 
@@ -197,6 +212,41 @@ async fn a_service_without_its_store_is_alive_but_not_ready() {
     sqlx::query("ALTER TABLE elsewhere RENAME TO models").execute(&mut other).await.unwrap();
     assert_eq!(server.get("/health/ready").await.expect(200)["status"], "ready");
     server.get(&format!("/api/v1/model/{id}")).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_store_whose_tables_are_not_up_to_date_is_not_ready() {
+    let server = TestServer::start().await;
+    let mut other = other_connection(&server).await;
+    let lacking = "DELETE FROM _sqlx_migrations WHERE version = (SELECT max(version) FROM _sqlx_migrations)";
+
+    sqlx::query(lacking).execute(&mut other).await.unwrap();
+
+    let ready = server.get("/health/ready").await.expect(503);
+    assert_eq!(
+        (&ready["status"], &ready["dependencies"]["database"]),
+        (&json!("not_ready"), &json!("unhealthy"))
+    );
+    assert_eq!(keys(&ready["error"]), ["code", "details", "message"]);
+    assert_eq!(ready["error"]["code"], "SERVICE_UNAVAILABLE");
+    let database = &server.get("/health/detailed").await.expect(200)["checks"]["database"];
+    assert_eq!((&database["status"], &database["migrations"]), (&json!("unhealthy"), &json!("unhealthy")));
+    assert!(database["latency_ms"].is_number(), "{database}");
+    assert_eq!(server.get("/health/live").await.expect(200)["status"], "healthy");
+}
+
+#[tokio::test]
+async fn a_store_that_is_out_says_so_in_the_error_of_readiness() {
+    let server = TestServer::start().await;
+    let mut other = other_connection(&server).await;
+
+    sqlx::query("ALTER TABLE models RENAME TO elsewhere").execute(&mut other).await.unwrap();
+
+    let ready = server.get("/health/ready").await.expect(503);
+    assert_eq!(keys(&ready), ["correlation_id", "dependencies", "error", "service", "status", "timestamp"]);
+    assert_eq!(ready["error"]["message"], "The store is unavailable");
+    let database = &server.get("/health/detailed").await.expect(200)["checks"]["database"];
+    assert_eq!(database["migrations"], "unknown");
 }
 
 #[tokio::test]

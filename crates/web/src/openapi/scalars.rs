@@ -80,6 +80,9 @@ fn kind(format: &str) -> Option<Kind> {
             pattern: "^ *([+-]? *(model_id|name|last_rebalance_date))? *(, *([+-]? *(model_id|name|last_rebalance_date))? *)*$",
             length: None,
         },
+        "idempotency-key" => {
+            Kind::Text { pattern: r#"^([!#-~][!-~]{0,254}|"([!#-\[\]-~]|\\["\\]){1,255}")$"#, length: None }
+        }
         "decimal" => Kind::Decimal { pattern: r"^-?[0-9]+(\.[0-9]+)?$", bounds: None },
         "target" => {
             decimal(r"^0(\.([0-8]([0-9]([05]0*)?)?|9([0-4]([05]0*)?|50*)?))?$", "0.95", Some("0.005"))

@@ -98,11 +98,11 @@ pub(crate) struct TradingRulesBody {
 #[serde(deny_unknown_fields)]
 struct LotSizeBody {
     /// Units to a lot; 1 unless told.
-    #[schema(format = "lot", example = 10, required = false)]
+    #[schema(value_type = Option<u32>, format = "lot", example = 10)]
     default: u32,
     /// Lots of their own, by security.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = BTreeMap<SecurityIdText, LotNumber>, example = json!({"0534f90f046632697ab87be7": 100}))]
+    #[schema(value_type = Option<BTreeMap<SecurityIdText, LotNumber>>, example = json!({"0534f90f046632697ab87be7": 100}))]
     per_security: BTreeMap<String, u32>,
 }
 
