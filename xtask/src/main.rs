@@ -3,6 +3,7 @@
 mod bench;
 mod dist;
 mod docs;
+mod fuzz_api;
 mod lint_deploy;
 mod mongod;
 mod pip;
@@ -17,10 +18,14 @@ use std::process::{Command, ExitCode};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, lint-deploy, doc, test;
+  test [-- <arguments>]  all that a change must pass: fmt, clippy, tidy, lint-deploy, doc,
+                         test, and a minute of fuzz-api;
                          the arguments go to `cargo test`, whose output is then shown whole
   docs                   writes the documents that are made from the code: the description of the
                          interface and the table of settings
+  fuzz-api [--minutes N | --examples N] [--seed N]
+                         the running service against the description of its interface, with
+                         requests that Schemathesis makes of it; the same seed makes the same ones
   bench optimiser [--class NAME]... [--size N]... [--no-cbc]
                          how long an answer takes, exactly and by CBC, and how many portfolios a second
   bench store            how fast models and rebalances are kept and read, in each store and by
@@ -52,6 +57,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test"] => test::run(&[]),
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
         ["docs"] => docs::run(),
+        ["fuzz-api", arguments @ ..] => fuzz_api::run(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["dist", arguments @ ..] => dist::run(arguments),
         ["lint-deploy"] => lint_deploy::run(),

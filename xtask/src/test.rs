@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result};
 
 use crate::mongod::{self, Kind, Running};
-use crate::{cargo, lint_deploy, say, tidy};
+use crate::{cargo, fuzz_api, lint_deploy, say, tidy};
 
 pub(crate) fn run(for_cargo_test: &[&str]) -> Result<ExitCode> {
     let started = Instant::now();
@@ -32,6 +32,7 @@ enum Step {
     LintDeploy,
     /// `cargo test`, with the servers that the tests ask for.
     Test(Command),
+    FuzzApi,
 }
 
 fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
@@ -45,14 +46,19 @@ fn steps(for_cargo_test: &[&str]) -> Vec<(&'static str, Step)> {
     } else {
         test.args(for_cargo_test);
     }
-    vec![
+    let mut steps = vec![
         ("fmt", Step::Cargo(fmt)),
         ("clippy", Step::Cargo(clippy)),
         ("tidy", Step::Tidy),
         ("lint-deploy", Step::LintDeploy),
         ("doc", Step::Cargo(doc)),
         ("test", Step::Test(test)),
-    ]
+    ];
+    // Whoever asks for some tests is not waiting for this one.
+    if for_cargo_test.is_empty() {
+        steps.push(("fuzz-api", Step::FuzzApi));
+    }
+    steps
 }
 
 impl Step {
@@ -66,6 +72,7 @@ impl Step {
                 let _servers = servers(&mut command)?;
                 exit_code(command)
             }
+            Self::FuzzApi => Ok(u8::from(fuzz_api::briefly()? == Some(false))),
         }
     }
 }
