@@ -99,6 +99,16 @@ impl<S> Neighbour<S> {
         self.gate.calls().to(path)
     }
 
+    /// The calls to all paths that begin so, such as the route of `/api/v1/price/`.
+    pub fn calls_under(&self, prefix: &str) -> u64 {
+        self.gate.calls().under(prefix)
+    }
+
+    /// The most calls that were being answered at the same time.
+    pub fn most_calls_at_once(&self) -> u64 {
+        self.gate.calls().most_at_once()
+    }
+
     /// The latest `X-Correlation-ID` values, oldest first.
     pub fn correlation_ids(&self) -> Vec<String> {
         self.gate.calls().correlation_ids()

@@ -11,6 +11,10 @@ const MAX_CORRELATION_IDS: usize = 1_000;
 #[serde(rename_all = "camelCase")]
 pub(crate) struct CallLog {
     total: u64,
+    /// The most calls that were being answered at the same time.
+    most_at_once: u64,
+    #[serde(skip)]
+    under_way: u64,
     paths: BTreeMap<String, u64>,
     correlation_ids: VecDeque<String>,
 }
@@ -19,6 +23,8 @@ impl CallLog {
     /// Beyond ten thousand distinct paths only the total still grows.
     pub(super) fn record(&mut self, path: &str, correlation_id: Option<&str>) {
         self.total += 1;
+        self.under_way += 1;
+        self.most_at_once = self.most_at_once.max(self.under_way);
         if let Some(calls) = self.paths.get_mut(path) {
             *calls += 1;
         } else if self.paths.len() < MAX_PATHS {
@@ -31,6 +37,21 @@ impl CallLog {
             }
             self.correlation_ids.push_back(id.to_owned());
         }
+    }
+
+    /// One that was recorded has been answered, or its caller has gone.
+    pub(super) fn ended(&mut self) {
+        // Those before the log was forgotten are not in it.
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    pub(super) fn most_at_once(&self) -> u64 {
+        self.most_at_once
+    }
+
+    pub(super) fn under(&self, prefix: &str) -> u64 {
+        let from = self.paths.range(prefix.to_owned()..);
+        from.take_while(|(path, _)| path.starts_with(prefix)).map(|(_, calls)| calls).sum()
     }
 
     pub(super) fn total(&self) -> u64 {
@@ -74,5 +95,29 @@ mod tests {
         assert_eq!(log.to(&format!("/{MAX_PATHS}")), 0);
         assert_eq!(log.to("/0"), 2);
         assert_eq!(log.total(), 10_002);
+    }
+
+    #[test]
+    fn the_calls_of_a_route_are_those_whose_path_begins_so() {
+        let mut log = CallLog::default();
+        for path in ["/price/A", "/price/A", "/price/B", "/prices", "/pric", "/q"] {
+            log.record(path, None);
+        }
+
+        assert_eq!(
+            [log.under("/price/"), log.under("/price"), log.under("/"), log.under("/r")],
+            [3, 4, 6, 0]
+        );
+    }
+
+    #[test]
+    fn the_most_at_once_stays_when_calls_have_ended() {
+        let mut log = CallLog::default();
+        for _ in 0..3 {
+            log.record("/", None);
+        }
+        log.ended();
+        log.record("/", None);
+        assert_eq!(log.most_at_once(), 3);
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The faults of one service; the default is health.
 ///
 /// Over HTTP: `{"latencyMs":50,"failures":{"rate":0.3,"kind":{"status":{"code":503}}}}`, where
-/// `kind` may also be `"outage"`, `"lostAnswer"` or `{"malformed":"truncated"}`.
+/// `kind` may also be `"outage"`, `"lostAnswer"`, `"brokenOff"` or `{"malformed":"truncated"}`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Faults {
@@ -55,6 +55,8 @@ pub enum Failure {
     Outage,
     /// The request is carried out, then the connection closes without an answer.
     LostAnswer,
+    /// The request is carried out, and the connection closes in the middle of the answer.
+    BrokenOff,
     /// The request is carried out, and its answer cannot be understood.
     Malformed(Malformed),
 }
@@ -70,6 +72,8 @@ impl Failure {
 pub enum Malformed {
     /// The first half of the body, with a length to match.
     Truncated,
+    /// Bytes that are no text, under the name of JSON.
+    Garbage,
     /// The right keys with an array in place of every value.
     WrongTypes,
     /// An HTML page, as a proxy in between would answer.

@@ -76,7 +76,7 @@ pub(super) async fn pass(
 
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
     let named = correlation_id.as_ref().and_then(|id| id.to_str().ok());
-    gate.calls().record(request.path(), named);
+    let _under_way = UnderWay::record(&gate, request.path(), named);
 
     let (latency, failure) = gate.draw();
     if !latency.is_zero() {
@@ -90,6 +90,7 @@ pub(super) async fn pass(
         }
         Some(Failure::Outage) => request.into_response(cut()),
         Some(Failure::LostAnswer) => next.call(request).await?.into_response(cut()),
+        Some(Failure::BrokenOff) => broken_off(next.call(request).await?.map_into_boxed_body()).await?,
         Some(Failure::Malformed(malformed)) => {
             garble(next.call(request).await?.map_into_boxed_body(), malformed).await?
         }
@@ -98,6 +99,22 @@ pub(super) async fn pass(
         response.headers_mut().insert(CORRELATION_ID, id);
     }
     Ok(response)
+}
+
+/// A call that is being answered, until dropped.
+struct UnderWay<'a>(&'a Gate);
+
+impl<'a> UnderWay<'a> {
+    fn record(gate: &'a Gate, path: &str, correlation_id: Option<&str>) -> Self {
+        gate.calls().record(path, correlation_id);
+        Self(gate)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.calls().ended();
+    }
 }
 
 /// actix answers unknown routes and wrong methods without a body, where each service has its own.
@@ -159,6 +176,46 @@ impl MessageBody for Cut {
     }
 }
 
+async fn broken_off(response: ServiceResponse<BoxBody>) -> Result<ServiceResponse, Error> {
+    let (request, response) = response.into_parts();
+    let (head, body) = response.into_parts();
+    let body = to_bytes(body).await?;
+    let half = body.slice(..body.len() / 2);
+    let torn = Torn { half: Some(half), promised: body.len() as u64, has_flushed: false };
+    Ok(ServiceResponse::new(request, head.set_body(BoxBody::new(torn))))
+}
+
+/// Fails after its first half, and once that has left.
+struct Torn {
+    half: Option<Bytes>,
+    promised: u64,
+    has_flushed: bool,
+}
+
+impl MessageBody for Torn {
+    type Error = Disconnected;
+
+    fn size(&self) -> BodySize {
+        BodySize::Sized(self.promised)
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut task::Context<'_>,
+    ) -> task::Poll<Option<Result<Bytes, Disconnected>>> {
+        if let Some(half) = self.half.take() {
+            return task::Poll::Ready(Some(Ok(half)));
+        }
+        // actix writes what it has while a body is pending, and only then.
+        if !self.has_flushed {
+            self.has_flushed = true;
+            context.waker().wake_by_ref();
+            return task::Poll::Pending;
+        }
+        task::Poll::Ready(Some(Err(Disconnected)))
+    }
+}
+
 async fn garble(response: ServiceResponse<BoxBody>, malformed: Malformed) -> Result<ServiceResponse, Error> {
     let (request, response) = response.into_parts();
     let status = response.status();
@@ -167,6 +224,7 @@ async fn garble(response: ServiceResponse<BoxBody>, malformed: Malformed) -> Res
     let mut answer = HttpResponse::build(status);
     let answer = match malformed {
         Malformed::Truncated => answer.content_type("application/json").body(body.slice(..body.len() / 2)),
+        Malformed::Garbage => answer.content_type("application/json").body(&b"\xfe\xff\x00{]\xc3\x28"[..]),
         Malformed::WrongTypes => {
             let value = serde_json::from_slice(&body).unwrap_or_default();
             answer.json(with_wrong_types(value))

@@ -123,6 +123,34 @@ async fn an_outage_does_nothing_and_a_lost_answer_does_everything() {
 }
 
 #[tokio::test]
+async fn an_answer_that_is_broken_off_ends_in_its_middle() {
+    let sandbox = fixed().await;
+    let whole = get(price_url(&sandbox)).await.bytes().await.unwrap();
+    sandbox.pricing.inject(Faults::always(Failure::BrokenOff));
+
+    let mut response = get(price_url(&sandbox)).await;
+
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.content_length(), Some(whole.len() as u64));
+    let half = response.chunk().await.unwrap().unwrap();
+    assert_eq!(half, whole.slice(..whole.len() / 2));
+    let err = response.chunk().await.unwrap_err();
+    assert!(err.is_body() || err.is_decode(), "{err:?}");
+}
+
+#[tokio::test]
+async fn the_most_calls_at_once_are_counted() {
+    let sandbox = fixed().await;
+    sandbox.pricing.inject(Faults::latency(Duration::from_millis(300)));
+
+    let url = price_url(&sandbox);
+    tokio::join!(get(url.clone()), get(url.clone()), get(url.clone()));
+    get(url).await;
+
+    assert_eq!(sandbox.pricing.most_calls_at_once(), 3);
+}
+
+#[tokio::test]
 async fn malformed_answers_are_malformed_each_in_its_way() {
     let sandbox = fixed().await;
     let url = price_url(&sandbox);
@@ -134,6 +162,12 @@ async fn malformed_answers_are_malformed_each_in_its_way() {
     let (status, body) = text(url.clone()).await;
     assert_eq!(status, 200);
     assert!(serde_json::from_str::<Value>(&body).is_err(), "{body}");
+
+    malformed(Malformed::Garbage);
+    let response = get(url.clone()).await;
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.headers()["content-type"], "application/json");
+    assert!(serde_json::from_slice::<Value>(&response.bytes().await.unwrap()).is_err());
 
     malformed(Malformed::WrongTypes);
     let (_, body) = get_json(url.clone()).await;
@@ -158,7 +192,8 @@ async fn faults_are_set_read_and_lifted_over_http() {
     assert_eq!(get_json(url.clone()).await, (200, body));
     assert_eq!(get(price_url(&sandbox)).await.status(), 503);
 
-    for kind in [json!("outage"), json!("lostAnswer"), json!({"malformed": "wrongTypes"})] {
+    for kind in [json!("outage"), json!("lostAnswer"), json!("brokenOff"), json!({"malformed": "wrongTypes"})]
+    {
         let body = json!({"failures": {"kind": kind}});
         assert_eq!(send(Method::PUT, url.clone(), &body).await.0, 200, "{body}");
     }
@@ -200,6 +235,7 @@ async fn calls_are_counted_by_path_and_name_their_correlation() {
     assert_eq!(sandbox.pricing.calls(), 3);
     assert_eq!(sandbox.pricing.calls_to("/api/v1/price/AAPL"), 2);
     assert_eq!(sandbox.pricing.calls_to("/api/v1/price/MSFT"), 0);
+    assert_eq!(sandbox.pricing.calls_under("/api/v1/price/"), 3);
     assert_eq!(sandbox.pricing.correlation_ids(), ["desk-1"]);
     assert_eq!(sandbox.security.calls(), 0);
 
@@ -209,6 +245,7 @@ async fn calls_are_counted_by_path_and_name_their_correlation() {
         body,
         json!({
             "total": 3,
+            "mostAtOnce": 1,
             "paths": {"/api/v1/price/AAPL": 2, "/api/v1/price/NOPE": 1},
             "correlationIds": ["desk-1"],
         })
