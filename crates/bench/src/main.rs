@@ -8,6 +8,7 @@ mod bulk;
 mod http;
 mod neighbours;
 mod optimiser;
+mod prices;
 mod process;
 mod store;
 
@@ -25,6 +26,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["http", arguments @ ..] => http::run(arguments),
         [http::FLOOR, settings] => http::floor(settings),
         ["optimiser", arguments @ ..] => optimiser::run(arguments),
+        ["prices"] => prices::run().map(|()| ExitCode::SUCCESS),
         ["store", arguments @ ..] => store::run(arguments),
         [OPTIMIZER_WORKER] => {
             optimizer_cbc::worker::serve()?;

@@ -1,5 +1,6 @@
 //! Wires order generation: the store, which optimiser, which neighbours.
 
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use std::time::Duration;
 use application::health::Health;
 use application::idempotency::Idempotency;
 use application::order_generation::{OrderGeneration, Policy};
-use upstream_http::{CacheSize, Calls, Endpoint, Neighbours, Observer};
+use upstream_http::{BreakerRules, CacheSize, Calls, Endpoint, Neighbours, Observer};
 
 use crate::clock::SystemClock;
 use crate::config::{self, Config};
@@ -30,7 +31,7 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
     let store = Store::open(&config.store).await?;
     let Ports { models, rebalances, idempotency_keys, probe } = store.ports();
     let observer: Arc<dyn Observer> = Arc::new(());
-    let neighbours = Neighbours::new(&upstream(&config.neighbours), &observer)?;
+    let neighbours = Neighbours::new(&upstream(config), &observer)?;
     let figures = StoreFigures::new(meter, store.system());
     StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());
@@ -62,7 +63,9 @@ pub(crate) fn or_cores(count: usize) -> usize {
     }
 }
 
-fn upstream(config: &config::Neighbours) -> upstream_http::Config {
+fn upstream(config: &Config) -> upstream_http::Config {
+    let deadline = config.http.request_deadline();
+    let config = &config.neighbours;
     let endpoint = |url: &config::HttpUrl, health_path: &str| Endpoint {
         base_url: url.as_str().to_owned(),
         health_path: health_path.to_owned(),
@@ -79,10 +82,18 @@ fn upstream(config: &config::Neighbours) -> upstream_http::Config {
             attempts: config.attempts,
             first_backoff: config.first_backoff,
             max_concurrent: config.max_concurrent,
+            breaker: BreakerRules {
+                threshold: NonZeroU32::new(config.breaker_threshold),
+                pause: config.breaker_pause,
+                probes: config.breaker_probes,
+                // Under a deadline shorter than the timeout, no attempt would ever be slow to its end.
+                slow_after: deadline.map_or(config.timeout, |deadline| config.timeout.min(deadline / 2)),
+            },
             pool_idle_timeout: Duration::from_mins(1),
             pool_max_idle: config.max_concurrent.get(),
         },
         name_timeout: config.name_timeout,
+        bulk_threshold: NonZeroUsize::new(config.prices_bulk_threshold),
         tickers: cache(config.ticker_ttl),
         prices: cache(config.price_ttl),
         names: cache(config.name_ttl),

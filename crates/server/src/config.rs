@@ -55,6 +55,14 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("EXTERNAL_SERVICE_RETRIES", "neighbours.attempts", Form::Number),
     ("EXTERNAL_SERVICE_BACKOFF_MS", "neighbours.first_backoff_milliseconds", Form::Number),
     ("EXTERNAL_SERVICE_MAX_CONCURRENT", "neighbours.max_concurrent", Form::Number),
+    ("CIRCUIT_BREAKER_FAILURE_THRESHOLD", "neighbours.circuit_breaker_failure_threshold", Form::Number),
+    ("CIRCUIT_BREAKER_TIMEOUT", "neighbours.circuit_breaker_timeout_seconds", Form::Number),
+    ("CIRCUIT_BREAKER_HALF_OPEN_CALLS", "neighbours.circuit_breaker_half_open_calls", Form::Number),
+    ("PORTFOLIO_ACCOUNTING_HEALTH_PATH", "neighbours.portfolio_accounting_health_path", Form::Text),
+    ("SECURITY_HEALTH_PATH", "neighbours.security_health_path", Form::Text),
+    ("PRICING_HEALTH_PATH", "neighbours.pricing_health_path", Form::Text),
+    ("PORTFOLIO_HEALTH_PATH", "neighbours.portfolio_health_path", Form::Text),
+    ("PRICES_BULK_THRESHOLD", "neighbours.prices_bulk_threshold", Form::Number),
     ("TICKER_CACHE_TTL", "neighbours.ticker_ttl_seconds", Form::Number),
     ("PRICE_CACHE_TTL", "neighbours.price_ttl_seconds", Form::Number),
     ("NAME_CACHE_TTL", "neighbours.name_ttl_seconds", Form::Number),
@@ -207,8 +215,17 @@ pub struct Neighbours {
     #[serde(rename = "first_backoff_milliseconds", deserialize_with = "milliseconds")]
     pub first_backoff: Duration,
     pub max_concurrent: NonZeroUsize,
+    /// Zero for never.
+    #[serde(rename = "circuit_breaker_failure_threshold")]
+    pub breaker_threshold: u32,
+    #[serde(rename = "circuit_breaker_timeout_seconds", deserialize_with = "seconds")]
+    pub breaker_pause: Duration,
+    #[serde(rename = "circuit_breaker_half_open_calls")]
+    pub breaker_probes: NonZeroU32,
     #[serde(rename = "name_timeout_milliseconds", deserialize_with = "milliseconds")]
     pub name_timeout: Duration,
+    /// Zero for never.
+    pub prices_bulk_threshold: usize,
     #[serde(rename = "ticker_ttl_seconds", deserialize_with = "seconds")]
     pub ticker_ttl: Duration,
     #[serde(rename = "price_ttl_seconds", deserialize_with = "seconds")]

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::Observer;
+use crate::observer::{BreakerState, Observer};
 
 #[derive(Clone)]
 pub struct Accounting(Neighbour);
@@ -26,6 +26,10 @@ impl Accounting {
     pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         let service = "portfolio-accounting-service";
         Neighbour::new(service, &config.accounting, &config.calls, NO_BALANCES, observer).map(Self)
+    }
+
+    pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
+        self.0.breaker_state()
     }
 
     pub(crate) fn probe(&self) -> health::Neighbour {

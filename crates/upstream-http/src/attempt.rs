@@ -49,6 +49,14 @@ impl Failure {
         }
     }
 
+    /// A 4xx is not.
+    pub(crate) fn is_the_services_own(&self) -> bool {
+        match self {
+            Self::Status { status, .. } => status.is_server_error(),
+            Self::Transport(_) => true,
+        }
+    }
+
     pub(crate) fn is_timeout(&self) -> bool {
         matches!(self, Self::Transport(error) if error.is_timeout())
     }

@@ -32,6 +32,17 @@ where
         Self((!size.ttl.is_zero()).then(keep))
     }
 
+    /// What is kept for `key`, asking nobody.
+    pub(crate) async fn kept(&self, key: &K) -> Option<V> {
+        self.0.as_ref()?.get(key).await
+    }
+
+    pub(crate) async fn keep(&self, key: K, value: V) {
+        if let Some(cache) = &self.0 {
+            cache.insert(key, value).await;
+        }
+    }
+
     /// What is kept for `key`, or else what `ask` comes to. Those who ask meanwhile wait for the same
     /// answer; if the one who asks goes away or runs out of time, one of them takes over.
     pub(crate) async fn find<F>(

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::attempt::{Allowance, Answer, Failure};
 use crate::backoff;
+use crate::breaker::{Admission, Rejection};
 use crate::neighbour::Neighbour;
 
 /// A longer pause than this is not made, whatever the service asks for.
@@ -36,17 +37,30 @@ pub(crate) enum NoAnswer {
     NoTimeLeft { pause: Duration, left: Duration, source: Failure },
     #[error("the deadline of the request passed before its turn")]
     NoTurn,
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
 }
 
 impl NoAnswer {
-    /// How long the service asked to be left alone, if it did.
+    /// When it is worth another try, where that is known.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Exhausted { source, .. }
             | Self::LongPause { source, .. }
             | Self::CutShort { source, .. }
             | Self::NoTimeLeft { source, .. } => source.retry_after(),
+            Self::Rejected(rejection) => Some(rejection.next_try),
             Self::NoTurn => None,
+        }
+    }
+
+    /// Whether it speaks against the service. That our deadline left no time for another attempt does
+    /// not, unless the service itself asked for longer than there was.
+    fn is_a_failure(&self) -> bool {
+        match self {
+            Self::Exhausted { source, .. } | Self::LongPause { source, .. } => source.is_the_services_own(),
+            Self::NoTimeLeft { source, .. } => source.retry_after().is_some() && source.is_the_services_own(),
+            Self::CutShort { .. } | Self::NoTurn | Self::Rejected(_) => false,
         }
     }
 
@@ -54,26 +68,44 @@ impl NoAnswer {
     pub(crate) fn is_of_time(&self) -> bool {
         match self {
             Self::CutShort { .. } | Self::NoTimeLeft { .. } | Self::NoTurn => true,
-            Self::Exhausted { .. } | Self::LongPause { .. } => false,
+            Self::Exhausted { .. } | Self::LongPause { .. } | Self::Rejected(_) => false,
         }
     }
 }
 
 impl Call<'_> {
-    pub(crate) async fn answer(&self) -> Result<Answer, NoAnswer> {
+    /// The answer, whose sense the breaker has still to be told.
+    pub(crate) async fn answer(&self) -> Result<(Answer, Admission<'_>), NoAnswer> {
+        // Who would be turned away need not wait for a turn.
+        if let Some(rejection) = self.neighbour.breaker.rejection() {
+            return Err(rejection.into());
+        }
         // Kept through the pauses: who is in trouble is not asked by others meanwhile.
         let _turn = self.turn().await?;
+        let mut admission = select! {
+            biased;
+            admission = self.neighbour.breaker.admit() => admission?,
+            () = deadline::passed() => return Err(NoAnswer::NoTurn),
+        };
         for attempt in 1.. {
             let allowance = self.allowance()?;
             let started = Instant::now();
+            admission.attempt_begins();
             let failure = match self.attempt(attempt, allowance).await {
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok((answer, admission)),
                 Err(source) if allowance.is_cut && source.is_timeout() => {
                     return Err(NoAnswer::CutShort { attempt, took: started.elapsed(), source });
                 }
                 Err(failure) => failure,
             };
-            self.pause(attempt, failure).await?;
+            admission.attempt_ends();
+            if let Err(reason) = self.pause(attempt, failure).await {
+                if reason.is_a_failure() {
+                    admission.failed();
+                }
+                return Err(reason);
+            }
+            admission.may_go_on()?;
         }
         unreachable!("the last attempt has no pause after it")
     }
@@ -83,6 +115,7 @@ impl Call<'_> {
             biased;
             turn = self.neighbour.turns.acquire() => Ok(turn.expect("nobody closes the semaphore")),
             () = deadline::passed() => Err(NoAnswer::NoTurn),
+            rejection = self.neighbour.breaker.rejects() => Err(rejection.into()),
         }
     }
 
@@ -117,7 +150,9 @@ impl Call<'_> {
             pause_ms = pause.as_millis(),
             "trying again"
         );
-        sleep(pause).await;
-        Ok(())
+        select! {
+            () = sleep(pause) => Ok(()),
+            rejection = self.neighbour.breaker.rejects() => Err(rejection.into()),
+        }
     }
 }

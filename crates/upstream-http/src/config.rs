@@ -12,6 +12,9 @@ pub struct Config {
     pub calls: Calls,
     /// What one call for a portfolio's name may take. Names decorate, so it is not repeated.
     pub name_timeout: Duration,
+    /// From so many prices on that a snapshot lacks, all there are are asked for by one call; never
+    /// without.
+    pub bulk_threshold: Option<NonZeroUsize>,
     pub tickers: CacheSize,
     pub prices: CacheSize,
     pub names: CacheSize,
@@ -41,10 +44,25 @@ pub struct Calls {
     /// Calls under way at the same time, at each neighbour, from the first attempt to the last, the
     /// pauses between them included; others wait for their turn.
     pub max_concurrent: NonZeroUsize,
+    pub breaker: BreakerRules,
     /// How long an unused connection is kept.
     pub pool_idle_timeout: Duration,
     /// Unused connections kept, at each neighbour.
     pub pool_max_idle: usize,
+}
+
+/// When a neighbour is no longer called.
+#[derive(Debug, Clone, Copy)]
+pub struct BreakerRules {
+    /// After that many failed calls in a row; never without.
+    pub threshold: Option<NonZeroU32>,
+    /// For how long; then it is tried.
+    pub pause: Duration,
+    /// How many calls may try it at the same time.
+    pub probes: NonZeroU32,
+    /// A call whose attempt has taken this long has failed, though its deadline or its caller ends it
+    /// before the attempt's timeout does.
+    pub slow_after: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use crate::cache::Cache;
 use crate::config::{Calls, Config};
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::Observer;
+use crate::observer::{BreakerState, Observer};
 
 #[derive(Clone)]
 pub struct Directory {
@@ -27,6 +27,10 @@ impl Directory {
             neighbour: Neighbour::new("portfolio-service", &config.portfolio, &calls, &[], observer)?,
             names: Cache::new(config.names),
         })
+    }
+
+    pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
+        self.neighbour.breaker_state()
     }
 
     pub(crate) fn probe(&self) -> health::Neighbour {

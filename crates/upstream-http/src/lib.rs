@@ -7,6 +7,7 @@
 mod accounting;
 mod attempt;
 mod backoff;
+mod breaker;
 mod cache;
 mod call;
 mod config;
@@ -25,7 +26,7 @@ use application::health;
 pub use http::HeaderMap;
 
 pub use accounting::Accounting;
-pub use config::{CacheSize, Calls, Config, Endpoint};
+pub use config::{BreakerRules, CacheSize, Calls, Config, Endpoint};
 pub use directory::Directory;
 pub use market::Market;
 pub use neighbour::Error;
@@ -47,6 +48,12 @@ impl Neighbours {
             market: Market::new(config, observer)?,
             directory: Directory::new(config, observer)?,
         })
+    }
+
+    /// The state of each one's breaker, by the name of the service.
+    pub fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
+        let [security, pricing] = self.market.breakers();
+        vec![self.accounting.breaker(), pricing, self.directory.breaker(), security]
     }
 
     /// All four, for the health reports.

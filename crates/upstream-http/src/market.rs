@@ -12,7 +12,7 @@ use futures_util::future::try_join_all;
 
 use crate::config::Config;
 use crate::neighbour::Error;
-use crate::observer::Observer;
+use crate::observer::{BreakerState, Observer};
 use crate::pricing::Prices;
 use crate::security::Securities;
 
@@ -27,8 +27,31 @@ impl Market {
         Ok(Self { securities: Securities::new(config, observer)?, prices: Prices::new(config, observer)? })
     }
 
+    pub(crate) fn breakers(&self) -> [(&'static str, BreakerState); 2] {
+        [self.securities.breaker(), self.prices.breaker()]
+    }
+
     pub(crate) fn probes(&self) -> [health::Neighbour; 2] {
         [self.securities.probe(), self.prices.probe()]
+    }
+
+    /// Price by price, each as soon as its ticker is known.
+    async fn one_by_one(&self, securities: BTreeSet<SecurityId>) -> Result<PriceSnapshot, upstream::Error> {
+        let prices = securities.into_iter().map(|security| self.price(security));
+        Ok(try_join_all(prices).await?.into_iter().flatten().collect())
+    }
+
+    /// Once all tickers are known, and with them how many prices are lacking.
+    async fn together(&self, securities: BTreeSet<SecurityId>) -> Result<PriceSnapshot, upstream::Error> {
+        let named = securities.into_iter().map(async |security| {
+            let ticker = self.securities.ticker(security).await?;
+            Ok::<_, upstream::Error>(ticker.map(|ticker| (security, ticker)))
+        });
+        let named: Vec<_> = try_join_all(named).await?.into_iter().flatten().collect();
+        let tickers = named.iter().map(|(_, ticker)| ticker.clone()).collect();
+        let board = self.prices.prices(&tickers).await?;
+        let priced = |(security, ticker)| Some((security, *board.get(&ticker)?));
+        Ok(named.into_iter().filter_map(priced).collect())
     }
 
     async fn price(&self, security: SecurityId) -> Result<Option<(SecurityId, Price)>, upstream::Error> {
@@ -45,7 +68,10 @@ impl PriceSource for Market {
     /// The first failure drops the calls that are still under way.
     async fn prices(&self, securities: &[SecurityId]) -> Result<PriceSnapshot, upstream::Error> {
         let distinct: BTreeSet<SecurityId> = securities.iter().copied().collect();
-        let prices = distinct.into_iter().map(|security| self.price(security));
-        Ok(try_join_all(prices).await?.into_iter().flatten().collect())
+        if self.prices.are_many(distinct.len()) {
+            self.together(distinct).await
+        } else {
+            self.one_by_one(distinct).await
+        }
     }
 }

@@ -12,9 +12,10 @@ use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 
 use crate::attempt::{Answer, MAX_BODY, UnexpectedStatus};
+use crate::breaker::Breaker;
 use crate::call::{Call, NoAnswer};
-use crate::config::{Calls, Endpoint};
-use crate::observer::Observer;
+use crate::config::{BreakerRules, Calls, Endpoint};
+use crate::observer::{BreakerState, Observer};
 
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,7 @@ pub(crate) struct Neighbour {
     /// What a 500 says when it means that nothing is known.
     pub(crate) unknown: &'static [&'static str],
     pub(crate) observer: Arc<dyn Observer>,
+    pub(crate) breaker: Arc<Breaker>,
 }
 
 const USER_AGENT: &str = "globeco-order-generation";
@@ -56,6 +58,8 @@ impl Neighbour {
             source,
         })?;
         let client = client(calls).map_err(|source| Error::Client { service, source: source.into() })?;
+        let slow_after = calls.breaker.slow_after.min(calls.timeout);
+        let rules = BreakerRules { slow_after, ..calls.breaker };
         let turns = calls.max_concurrent.get().min(Semaphore::MAX_PERMITS);
         Ok(Self {
             service,
@@ -66,6 +70,7 @@ impl Neighbour {
             turns: Arc::new(Semaphore::new(turns)),
             unknown,
             observer: Arc::clone(observer),
+            breaker: Arc::new(Breaker::new(service, rules, Arc::clone(observer))),
         })
     }
 
@@ -84,15 +89,24 @@ impl Neighbour {
             return Ok(None);
         }
         let call = Call { neighbour: self, endpoint, url: under(&self.base, &filled(endpoint, arguments)) };
-        match call.answer().await {
-            Ok(Answer::Found(body)) => serde_json::from_slice(&body)
+        let (answer, admission) = call.answer().await.map_err(|reason| self.unanswered(about, reason))?;
+        let found = match answer {
+            Answer::Found(body) => serde_json::from_slice(&body)
                 .map(Some)
                 .map_err(|error| self.malformed(about, Unreadable::from(error))),
-            Ok(Answer::Unknown) => Ok(None),
-            Ok(Answer::Oversized) => Err(self.malformed(about, Oversized)),
-            Ok(Answer::Refused(status)) => Err(self.malformed(about, UnexpectedStatus(status))),
-            Err(reason) => Err(self.unanswered(about, reason)),
+            Answer::Unknown => Ok(None),
+            Answer::Oversized => Err(self.malformed(about, Oversized)),
+            Answer::Refused(status) => Err(self.malformed(about, UnexpectedStatus(status))),
+        };
+        match found {
+            Ok(_) => admission.succeeded(),
+            Err(_) => admission.answered(),
         }
+        found
+    }
+
+    pub(crate) fn breaker_state(&self) -> (&'static str, BreakerState) {
+        (self.service, self.breaker.state())
     }
 
     pub(crate) fn probe(&self, name: &'static str) -> health::Neighbour {

@@ -68,7 +68,7 @@ impl fmt::Display for Ending {
 pub enum BreakerState {
     /// It is.
     Closed,
-    /// A few calls find out whether it is back; others fail at once.
+    /// A few calls find out whether it is back; others wait until they have.
     HalfOpen,
     /// It is not: calls fail at once.
     Open,

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::Observer;
+use crate::observer::{BreakerState, Observer};
 
 #[derive(Clone)]
 pub(crate) struct Securities {
@@ -23,6 +23,10 @@ impl Securities {
             neighbour: Neighbour::new("security-service", &config.security, &config.calls, &[], observer)?,
             tickers: Cache::new(config.tickers),
         })
+    }
+
+    pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
+        self.neighbour.breaker_state()
     }
 
     pub(crate) fn probe(&self) -> health::Neighbour {
@@ -47,7 +51,7 @@ impl Securities {
 }
 
 /// 1 to 50 characters, no control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Ticker(String);
 

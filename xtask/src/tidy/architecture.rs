@@ -6,7 +6,19 @@ use super::{Fault, File};
 /// Which workspace crates each crate may name in `[dependencies]`; a new edge is a reviewed line.
 const MAY_DEPEND_ON: &[Row] = &[
     ("application", &["domain"]),
-    ("bench", &["application", "domain", "optimizer-cbc", "port-contracts", "store-mongodb", "store-sqlite"]),
+    (
+        "bench",
+        &[
+            "application",
+            "domain",
+            "optimizer-cbc",
+            "port-contracts",
+            "sandbox",
+            "store-mongodb",
+            "store-sqlite",
+            "upstream-http",
+        ],
+    ),
     ("domain", &[]),
     ("optimizer-cbc", &["application", "domain"]),
     ("optimizer-exact", &["application", "domain"]),

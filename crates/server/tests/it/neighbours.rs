@@ -92,7 +92,10 @@ impl Desk {
     }
 }
 
+/// And calls whoever failed, however often.
 fn remember_nothing(config: &mut Config) {
+    config.neighbours.breaker_threshold = 0;
+    config.neighbours.prices_bulk_threshold = 0;
     config.neighbours.ticker_ttl = Duration::ZERO;
     config.neighbours.price_ttl = Duration::ZERO;
     config.neighbours.name_ttl = Duration::ZERO;
@@ -478,4 +481,146 @@ async fn the_correlation_id_of_a_request_reaches_every_neighbour() {
         ids.sort();
         assert_eq!(ids, ["desk-7:first", "desk-7:first", "desk-7:second", "desk-7:second"]);
     }
+}
+
+#[tokio::test]
+async fn a_cold_rebalance_of_a_hundred_securities_asks_for_each_once_however_many_rebalance() {
+    const N_SECURITIES: usize = 100;
+    let tickers: Vec<String> = (0..N_SECURITIES).map(|idx| format!("T{idx}")).collect();
+    let prices: Vec<(&str, Decimal)> = tickers.iter().map(|ticker| (ticker.as_str(), dec!(10))).collect();
+    for (n_rebalances, bulk_threshold) in [(1, 0), (20, 0), (1, 20), (20, 20)] {
+        let server = TestServer::start_on(sandbox_of(&prices).await, |config| {
+            config.neighbours.price_ttl = Duration::from_mins(1);
+            config.neighbours.prices_bulk_threshold = bulk_threshold;
+            config.neighbours.max_concurrent = 8.try_into().unwrap();
+            config.http.request_deadline = Duration::from_mins(1);
+        })
+        .await;
+        let securities: Vec<String> = tickers.iter().map(|ticker| server.security(ticker)).collect();
+        let positions: Vec<Value> =
+            securities.iter().map(|security| position(security, "0.005", "0.005", "0.005")).collect();
+        server.sandbox.accounting.fund(FIRST, dec!(1000000), &[]);
+        let model = server.create_model("Hundred", &positions, &[FIRST]).await;
+        let sandbox = &server.sandbox;
+        for neighbour in [Security, Pricing] {
+            neighbour.inject(sandbox, Faults::latency(Duration::from_millis(20)));
+        }
+
+        let rebalances = (0..n_rebalances).map(|_| server.rebalance_model(&model));
+        for reply in futures_util::future::join_all(rebalances).await {
+            assert_eq!(reply.expect(200)[0]["transactions"].as_array().unwrap().len(), N_SECURITIES);
+        }
+
+        for security in &securities {
+            assert_eq!(sandbox.security.calls_to(&format!("/api/v1/security/{security}")), 1);
+        }
+        let singly = u64::from(bulk_threshold == 0);
+        for ticker in &tickers {
+            assert_eq!(sandbox.pricing.calls_to(&format!("/api/v1/price/{ticker}")), singly);
+        }
+        assert_eq!(sandbox.pricing.calls_to("/api/v1/prices"), 1 - singly);
+        assert!((2..=8).contains(&sandbox.security.most_calls_at_once()));
+        let most_prices_at_once = sandbox.pricing.most_calls_at_once();
+        assert!((1..=8).contains(&most_prices_at_once), "{most_prices_at_once}");
+    }
+}
+
+/// Beside it lie the health reports, which are asked for all the while.
+const API: &str = "/api/v1/";
+
+fn opens_after_five(config: &mut Config) {
+    config.neighbours.breaker_threshold = 5;
+}
+
+fn retry_after(reply: &Reply) -> u64 {
+    reply.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_neighbour_that_failed_five_times_is_left_alone_and_the_client_learns_for_how_long() {
+    let desk = Desk::open(opens_after_five).await;
+    let accounting = &desk.server.sandbox.accounting;
+    accounting.inject(Faults::always(Failure::status(500)));
+    for _ in 0..5 {
+        assert_eq!(retry_after(&desk.server.rebalance_portfolio(FIRST).await), 5);
+    }
+    let n_calls = accounting.calls_under(API);
+    assert_eq!(n_calls, 5 * 3);
+
+    accounting.recover();
+    for reply in desk.rebalance_both_ways().await {
+        assert!((50..=60).contains(&retry_after(&reply)), "{reply:?}");
+        assert_unavailable(reply);
+    }
+
+    assert_eq!(accounting.calls_under(API), n_calls);
+    desk.assert_nothing_kept().await;
+}
+
+#[tokio::test]
+async fn a_neighbour_that_is_back_is_called_again_after_the_pause() {
+    let desk = Desk::open(|config| {
+        opens_after_five(config);
+        config.neighbours.breaker_pause = Duration::ZERO;
+    })
+    .await;
+    desk.server.sandbox.pricing.inject(Faults::outage());
+    for _ in 0..5 {
+        desk.server.rebalance_portfolio(FIRST).await.expect(503);
+    }
+
+    desk.server.sandbox.pricing.recover();
+
+    for reply in desk.rebalance_both_ways().await {
+        reply.expect(200);
+    }
+}
+
+#[tokio::test]
+async fn a_pause_that_a_neighbour_asks_for_is_passed_on_where_it_is_too_long_to_wait() {
+    let desk = Desk::open(|_| {}).await;
+    let busy = Failure::Status { code: 503, retry_after_seconds: Some(40) };
+    desk.server.sandbox.accounting.inject(Faults::always(busy));
+
+    let reply = desk.server.rebalance_portfolio(FIRST).await;
+
+    assert_eq!(retry_after(&reply), 40);
+    assert_unavailable(reply);
+    assert_eq!(desk.server.sandbox.accounting.calls_under(API), 1);
+}
+
+#[tokio::test]
+async fn a_request_fails_by_its_deadline_however_long_its_neighbours_may_take() {
+    let desk = Desk::open(|config| {
+        config.http.request_deadline = Duration::from_millis(500);
+        config.neighbours.timeout = Duration::from_mins(1);
+    })
+    .await;
+
+    for neighbour in INDISPENSABLE {
+        neighbour.inject(&desk.server.sandbox, Faults::latency(Duration::from_mins(1)));
+        for reply in desk.rebalance_both_ways().await {
+            assert_unavailable(reply);
+        }
+        neighbour.recover(&desk.server.sandbox);
+    }
+
+    desk.assert_nothing_kept().await;
+}
+
+#[tokio::test]
+async fn a_storm_of_requests_at_a_dead_neighbour_reaches_it_a_few_times() {
+    const N_REQUESTS: usize = 1000;
+    let desk = Desk::open(opens_after_five).await;
+    desk.server.sandbox.accounting.inject(Faults::outage());
+
+    let storm = (0..N_REQUESTS).map(|_| desk.server.rebalance_portfolio(FIRST));
+    for reply in futures_util::future::join_all(storm).await {
+        assert_unavailable(reply);
+    }
+
+    // 32 calls may be under way, and another takes the turn of each of the five that failed.
+    let n_calls = desk.server.sandbox.accounting.calls_under(API);
+    assert!((5 * 3..=(32 + 5) * 3).contains(&n_calls), "{n_calls}");
+    desk.assert_nothing_kept().await;
 }

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails like a test")]
 
 mod accounting;
+mod breaker;
+mod bulk;
 mod caching;
 mod calls;
 mod deadline;

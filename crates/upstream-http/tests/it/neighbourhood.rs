@@ -8,7 +8,7 @@ use std::time::Duration;
 use application::upstream;
 use domain::identifier::{PortfolioId, SecurityId};
 use serde_json::{Value, json};
-use upstream_http::{CacheSize, Calls, Config, Endpoint, Neighbours, Observer};
+use upstream_http::{BreakerRules, CacheSize, Calls, Config, Endpoint, Neighbours, Observer};
 use wiremock::matchers::{method, path};
 use wiremock::{Mock, MockServer, ResponseTemplate};
 
@@ -35,6 +35,7 @@ impl Neighbourhood {
             portfolio: endpoint(&portfolio.uri(), "/health/live"),
             calls: calls(),
             name_timeout: Duration::from_secs(5),
+            bulk_threshold: None,
             tickers: kept_for(Duration::from_mins(10)),
             prices: kept_for(Duration::from_mins(1)),
             names: kept_for(Duration::from_mins(10)),
@@ -68,6 +69,12 @@ fn calls() -> Calls {
         attempts: NonZeroU32::new(3).unwrap(),
         first_backoff: Duration::from_millis(2),
         max_concurrent: NonZeroUsize::new(50).unwrap(),
+        breaker: BreakerRules {
+            threshold: NonZeroU32::new(5),
+            pause: Duration::from_mins(1),
+            probes: NonZeroU32::MIN,
+            slow_after: Duration::from_secs(5),
+        },
         pool_idle_timeout: Duration::from_secs(30),
         pool_max_idle: 50,
     }
