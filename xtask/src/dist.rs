@@ -56,14 +56,14 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     let within = Root::make(&program, &libraries)?;
     say(&format!("with its libraries and certificates: {} MB\n", megabytes(size(&within.0)?)));
     say(&format!("an image of it: at most {} MB\n", megabytes(image)));
-    ensure!(image < MAX_IMAGE_BYTES, "an image may take {} MB", megabytes(MAX_IMAGE_BYTES));
 
-    if !is_root()? {
+    if is_root()? {
+        within.try_out()?;
+        say("it tells its version, runs the demo, serves and finds itself alive in there\n");
+    } else {
         say("not tried in that root: only root may change into it\n");
-        return Ok(ExitCode::SUCCESS);
     }
-    within.try_out()?;
-    say("it tells its version, runs the demo, serves and finds itself alive in there\n");
+    ensure!(image < MAX_IMAGE_BYTES, "an image may take {} MB", megabytes(MAX_IMAGE_BYTES));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -37,7 +37,7 @@ const AIM: f64 = 1.3;
 const BARE: &str = "\
 The bare driver sends the documents that the store made, under the same write concerns and in the same
 transaction, moves the model's date as well, and reads without decoding. On a standalone server the store
-also looks whether the id is taken, and notes what a crash would leave of a large rebalance.
+also remembers the date that the model had, and notes what a crash would leave of a large rebalance.
 ";
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -10,6 +10,7 @@ use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{FromRequest, HttpRequest, HttpResponse};
+use application::caller::{self, Caller};
 use application::chain::Chain;
 use application::idempotency::{
     Answer, Claim, Claimed, Fingerprint, Idempotency, InvalidKey, Key, LEASE, OperationId,
@@ -197,8 +198,12 @@ fn key(headers: &HeaderMap, route: &str) -> Result<Option<Key>, Problem> {
         None => first.to_str().ok().and_then(unquoted),
         Some(_) => None,
     };
-    // No service names callers yet: a key is one for all of them.
-    match key.map(|text| Key::new(route, &text)) {
+    let scope = match caller::current() {
+        Some(caller @ Caller::ApiKey(_)) => format!("{caller} {route}"),
+        // Whoever repeats a request may come from another address.
+        Some(Caller::Address(_)) | None => route.to_owned(),
+    };
+    match key.map(|text| Key::new(&scope, &text)) {
         Some(Ok(key)) => Ok(Some(key)),
         Some(Err(InvalidKey)) | None => Err(Problem::invalid_idempotency_key()),
     }

@@ -33,7 +33,7 @@ use super::record::{
 };
 use super::{MODELS, PORTFOLIOS, REBALANCES, order, paged};
 use crate::document::{date, read};
-use crate::failure::{failed, taken};
+use crate::failure::{failed, is_duplicate, taken};
 use crate::fields::Value;
 use crate::{Deployment, MongoStore, documents, in_time};
 
@@ -261,23 +261,57 @@ impl MongoStore {
         if let Some(Apart { recording: id, .. }) = recording.apart {
             note(&self.database, id, recording.rebalance).await?;
         }
-        let rebalances = self.collection(REBALANCES);
-        let taken = rebalances.find_one(doc! { "_id": recording.rebalance });
-        // Whatever is there is in the way, confirmed or not.
-        let taken = taken.read_concern(ReadConcern::local()).await?;
-        if taken.is_none() {
-            for batch in recording.batches() {
-                self.collection(PORTFOLIOS).insert_many(batch).write_concern(unawaited()).await?;
-            }
-            let (model, later) = recording.model_date();
-            self.collection(MODELS).update_one(model, later).write_concern(unawaited()).await?;
+        for batch in recording.batches() {
+            self.collection(PORTFOLIOS).insert_many(batch).write_concern(unawaited()).await?;
         }
-        rebalances.insert_one(&recording.header).await?;
+        let date_before = self.move_date(&recording).await?;
+        let inserted = self.collection(REBALANCES).insert_one(&recording.header).await;
+        if inserted.as_ref().is_err_and(is_duplicate) {
+            self.put_date_back(&recording, date_before).await?;
+        }
+        inserted?;
         if let Some(Apart { recording: id, .. }) = recording.apart
             && let Err(error) = forget(&self.database, id).await
         {
             tracing::warn!(error = %Chain(&error), "a note of leftovers stays for now");
         }
+        Ok(())
+    }
+
+    /// The date that the model had.
+    async fn move_date(
+        &self,
+        recording: &Recording,
+    ) -> Result<Option<bson::DateTime>, mongodb::error::Error> {
+        let (model, later) = recording.model_date();
+        let models = self.database.collection::<Document>(MODELS);
+        let moved = models.find_one_and_update(model, later).projection(doc! { "last_rebalance_date": 1 });
+        let before = moved.write_concern(unawaited()).await?;
+        Ok(before.and_then(|before| before.get_datetime("last_rebalance_date").ok().copied()))
+    }
+
+    /// Nothing was recorded, because the id was taken. To look for that first would take a small rebalance
+    /// a third of its time.
+    ///
+    /// What took the id, and others that were recorded meanwhile, may have moved the date no further.
+    async fn put_date_back(
+        &self,
+        recording: &Recording,
+        before: Option<bson::DateTime>,
+    ) -> Result<(), mongodb::error::Error> {
+        let (after, until) = (before.unwrap_or(bson::DateTime::MIN), recording.date);
+        let recorded = doc! {
+            "rebalance_date": { "$gt": after, "$lte": until },
+            "model_id": recording.model,
+        };
+        let rebalances = self.database.collection::<Document>(REBALANCES);
+        let newest = rebalances.find_one(recorded).sort(doc! { "rebalance_date": -1, "created_at": -1 });
+        let newest = newest.projection(doc! { "rebalance_date": 1 }).read_concern(ReadConcern::local());
+        let newest = newest.await?.and_then(|it| it.get_datetime("rebalance_date").ok().copied());
+        let models = self.collection(MODELS);
+        let moved = doc! { "_id": recording.model, "last_rebalance_date": until };
+        let back = doc! { "$set": { "last_rebalance_date": newest.or(before) } };
+        models.update_one(moved, back).await?;
         Ok(())
     }
 

@@ -1,10 +1,11 @@
 //! Many at once, through clients that know nothing of each other.
 
 use application::order_generation::ports::{ModelRepository, Page, RebalanceRepository};
+use application::repository::Error;
 use bson::{Document, doc};
 use domain::order_generation::model::Model;
 use futures_util::TryStreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use mongodb::Client;
 use port_contracts::fixtures::{give_up_after, minute, model, rebalance};
 use store_mongodb::MongoStore;
@@ -74,6 +75,34 @@ async fn records_to_one_model_through_two_clients_all_succeed() {
         assert!(results.iter().all(Result::is_ok), "{results:?}");
         let stored = ModelRepository::find(&one, &model(1, "balanced").id).await.unwrap().unwrap();
         assert_eq!(stored.last_rebalance_date, Some(minute(23)));
+    }
+}
+
+#[tokio::test]
+async fn of_two_records_of_one_id_one_is_kept_and_the_model_has_its_date() {
+    for url in deployments() {
+        let (one, guard) = fresh(url.clone()).await;
+        let other = MongoStore::connect(&config(url, &guard.name)).await.unwrap();
+        for n in 0..40 {
+            one.insert(&model(n, &format!("model {n}"))).await.unwrap();
+            let dated = |minutes| {
+                let mut given = if n % 4 == 0 { kept_apart(n, &["p1"]) } else { rebalance(n, &["p1"]) };
+                given.header.date = minute(minutes);
+                given
+            };
+            let (early, late) = (dated(3), dated(7));
+
+            let (first, second) = join(one.record(&early), other.record(&late)).await;
+
+            assert!(first.is_ok() != second.is_ok(), "{first:?} {second:?}");
+            let refused = first.as_ref().err().or(second.as_ref().err());
+            assert!(matches!(refused, Some(Error::Duplicate { .. })), "{refused:?}");
+            let kept = if first.is_ok() { early } else { late };
+            let stored = ModelRepository::find(&one, &kept.header.model).await.unwrap().unwrap();
+            assert_eq!(stored.last_rebalance_date, Some(kept.header.date));
+            let found = one.open(&kept.header.id).await.unwrap().unwrap().whole().await.unwrap();
+            assert_eq!(found, kept);
+        }
     }
 }
 

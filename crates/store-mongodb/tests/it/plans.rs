@@ -66,6 +66,7 @@ async fn every_call(store: &MongoStore) {
         store.record(&rebalance(n, &["p1", "p2"])).await.unwrap();
         store.record(&kept_apart(100 + n, &["p1", "p2"])).await.unwrap();
     }
+    store.record(&rebalance(1, &["p1"])).await.unwrap_err();
     for recorded in [rebalance(1, &[]).header, rebalance(101, &[]).header] {
         store.open(&recorded.id).await.unwrap().unwrap().whole().await.unwrap();
         store.find_portfolio(&recorded.id, &portfolio("p2")).await.unwrap();

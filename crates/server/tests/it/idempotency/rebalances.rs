@@ -1,6 +1,9 @@
 //! Rebalances that are asked for again.
 
-use futures_util::future::join_all;
+use std::cell::Cell;
+
+use application::idempotency::LEASE;
+use futures_util::future::{join, join_all};
 use sandbox::Faults;
 use serde_json::{Value, json};
 
@@ -228,6 +231,43 @@ async fn as_long_as_a_lease_lasts_a_repetition_waits() {
         post(server, &path, &Value::Null, "k").await.assert_replays(&first);
     })
     .await;
+}
+
+/// However long it takes: the lease is renewed.
+#[tokio::test]
+async fn a_rebalance_that_takes_longer_than_a_lease_is_not_begun_again() {
+    let server = TestServer::start_with(|config| config.neighbours.timeout = 4 * LEASE).await;
+    let path = desk(&server).await;
+    server.sandbox.accounting.inject(Faults::latency(LEASE + LEASE / 3));
+    let is_done = Cell::new(false);
+
+    let first = async {
+        let made = post(&server, &path, &Value::Null, "k").await;
+        is_done.set(true);
+        made
+    };
+    let others = async {
+        let mut replies = Vec::new();
+        while !is_done.get() {
+            replies.push(post(&server, &path, &Value::Null, "k").await);
+            tokio::time::sleep(LEASE / 20).await;
+        }
+        replies
+    };
+    let (made, others) = join(first, others).await;
+
+    assert_eq!((made.status.as_u16(), made.is_replayed()), (200, false));
+    for other in others {
+        // It may have been answered when the first was, and before that was told.
+        if other.is_replayed() {
+            other.assert_same_as(&made);
+        } else {
+            other.into_reply().expect_problem(409, "request-in-flight");
+        }
+    }
+    assert_eq!(server.sandbox.accounting.calls_to("/api/v1/portfolios/p1/summary"), 1);
+    post(&server, &path, &Value::Null, "k").await.assert_replays(&made);
+    assert_eq!(n_records(&server).await, 1);
 }
 
 #[tokio::test]
