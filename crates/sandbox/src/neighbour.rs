@@ -114,6 +114,11 @@ impl<S> Neighbour<S> {
         self.gate.calls().correlation_ids()
     }
 
+    /// The W3C trace contexts of the latest calls that had one, in the order of arrival.
+    pub fn traceparents(&self) -> Vec<String> {
+        self.gate.calls().traceparents()
+    }
+
     /// Replaces the faults. The same faults fail the same calls again: the draw starts afresh.
     pub fn inject(&self, faults: Faults) {
         self.gate.inject(faults);

@@ -22,6 +22,7 @@ use crate::config::{Config, Layers, Overrides};
 use crate::optimizer::cbc;
 use crate::service::{Service, asked_to_stop};
 use crate::store::Store;
+use crate::telemetry::Telemetry;
 use crate::{config_command, demo, health_command, sandbox_command, telemetry};
 
 /// The GlobeCo investment services.
@@ -112,11 +113,11 @@ struct Settings {
 
 impl Settings {
     /// Reads all layers and starts the log.
-    fn load(self, overrides: Overrides) -> anyhow::Result<Config> {
+    fn load(self, overrides: Overrides) -> anyhow::Result<(Config, Telemetry)> {
         let config = self.layers(overrides).config();
         let config = config.map_err(|faults| anyhow::anyhow!(faults.join("; ")))?;
-        telemetry::start(&config.log.level)?;
-        Ok(config)
+        let telemetry = telemetry::start(&config)?;
+        Ok((config, telemetry))
     }
 
     fn layers(self, mut overrides: Overrides) -> Layers {
@@ -210,8 +211,13 @@ fn finished(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result
 
 async fn serve(options: Serve) -> anyhow::Result<()> {
     let (settings, overrides) = options.overrides();
-    let config = settings.load(overrides)?;
+    let (config, telemetry) = settings.load(overrides)?;
+    let served = run_until_stopped(config).await;
+    telemetry.stop().await;
+    served
+}
 
+async fn run_until_stopped(config: Config) -> anyhow::Result<()> {
     let mut stop = pin!(asked_to_stop()?);
     let service = select! {
         service = Service::bind(config) => service?,
@@ -223,7 +229,13 @@ async fn serve(options: Serve) -> anyhow::Result<()> {
 
 async fn migrate(options: Migrate) -> anyhow::Result<()> {
     let ServiceName::OrderGeneration = options.service;
-    let config = options.settings.load(Overrides::default())?;
+    let (config, telemetry) = options.settings.load(Overrides::default())?;
+    let migrated = prepare(&config).await;
+    telemetry.stop().await;
+    migrated
+}
+
+async fn prepare(config: &Config) -> anyhow::Result<()> {
     let store = Store::open(&config.store).await?;
     let prepared = store.prepare().await;
     store.close().await;

@@ -11,14 +11,13 @@ use crate::compose::{self, Composed};
 use crate::config::Config;
 use crate::telemetry::http::HttpTelemetry;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::resource::resource;
 
 /// The Order Generation Service, wired and listening, but not answering yet.
 pub struct Service {
     listener: TcpListener,
     address: SocketAddr,
     composed: Composed,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     config: Config,
 }
 
@@ -30,7 +29,7 @@ impl Service {
             format!("HOST, PORT (http.host, http.port): cannot listen on {}:{}", address.0, address.1)
         })?;
         let address = listener.local_addr()?;
-        let metrics = Metrics::start(resource(&config.telemetry))?;
+        let metrics = Arc::new(Metrics::start(&config.telemetry)?);
         let composed = compose::order_generation(&config, &metrics).await?;
         if let Err(error) = composed.store.prepare().await {
             // It is tried again by the first call that needs it.
@@ -47,7 +46,7 @@ impl Service {
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, address, composed, metrics, config } = self;
         let Composed { app, idempotency, health, store } = composed;
-        let telemetry = HttpTelemetry::new(Arc::new(metrics), config.telemetry.count_requests);
+        let telemetry = HttpTelemetry::new(Arc::clone(&metrics), config.telemetry.count_requests);
         let settings = web::Settings {
             service_name: config.service.name,
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -67,6 +66,7 @@ impl Service {
             () = health.watch(config.neighbours.probe_pause) => {}
         }
         store.close().await;
+        metrics.stop().await;
         tracing::info!("order generation has stopped");
         Ok(())
     }

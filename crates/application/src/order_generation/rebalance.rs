@@ -57,6 +57,7 @@ impl OrderGeneration {
     ///
     /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
     /// recorded. Neither is it when a neighbour is out.
+    #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance model", model_id = %id))]
     pub async fn rebalance_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
         let model = self.model(id).await?;
         let outcome = self.decide(&model, request, model.followers.as_slice()).await?;
@@ -68,6 +69,7 @@ impl OrderGeneration {
     }
 
     /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
+    #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance portfolio", portfolio_id = %portfolio))]
     pub async fn rebalance_portfolio(
         &self,
         portfolio: &PortfolioId,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::Serialize;
 
 const MAX_PATHS: usize = 10_000;
-const MAX_CORRELATION_IDS: usize = 1_000;
+/// Of those ids and traces that callers name.
+const MAX_NAMES: usize = 1_000;
 
 #[derive(Debug, Clone, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -17,11 +18,20 @@ pub(crate) struct CallLog {
     under_way: u64,
     paths: BTreeMap<String, u64>,
     correlation_ids: VecDeque<String>,
+    #[serde(skip)]
+    traceparents: VecDeque<String>,
+}
+
+/// What a caller says of the work that a call belongs to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Names<'a> {
+    pub(super) correlation_id: Option<&'a str>,
+    pub(super) traceparent: Option<&'a str>,
 }
 
 impl CallLog {
     /// Beyond ten thousand distinct paths only the total still grows.
-    pub(super) fn record(&mut self, path: &str, correlation_id: Option<&str>) {
+    pub(super) fn record(&mut self, path: &str, names: Names<'_>) {
         self.total += 1;
         self.under_way += 1;
         self.most_at_once = self.most_at_once.max(self.under_way);
@@ -31,12 +41,8 @@ impl CallLog {
             self.paths.insert(path.to_owned(), 1);
         }
 
-        if let Some(id) = correlation_id {
-            if self.correlation_ids.len() == MAX_CORRELATION_IDS {
-                self.correlation_ids.pop_front();
-            }
-            self.correlation_ids.push_back(id.to_owned());
-        }
+        keep(&mut self.correlation_ids, names.correlation_id);
+        keep(&mut self.traceparents, names.traceparent);
     }
 
     /// One that was recorded has been answered, or its caller has gone.
@@ -65,6 +71,19 @@ impl CallLog {
     pub(super) fn correlation_ids(&self) -> Vec<String> {
         self.correlation_ids.iter().cloned().collect()
     }
+
+    pub(super) fn traceparents(&self) -> Vec<String> {
+        self.traceparents.iter().cloned().collect()
+    }
+}
+
+fn keep(names: &mut VecDeque<String>, name: Option<&str>) {
+    if let Some(name) = name {
+        if names.len() == MAX_NAMES {
+            names.pop_front();
+        }
+        names.push_back(name.to_owned());
+    }
 }
 
 #[cfg(test)]
@@ -74,13 +93,13 @@ mod tests {
     #[test]
     fn only_the_latest_correlation_ids_are_kept() {
         let mut log = CallLog::default();
-        for idx in 0..=MAX_CORRELATION_IDS {
-            log.record("/", Some(&idx.to_string()));
+        for idx in 0..=MAX_NAMES {
+            log.record("/", Names { correlation_id: Some(&idx.to_string()), ..Names::default() });
         }
 
         let ids = log.correlation_ids();
 
-        assert_eq!(ids.len(), MAX_CORRELATION_IDS);
+        assert_eq!(ids.len(), MAX_NAMES);
         assert_eq!(ids[0], "1");
     }
 
@@ -88,9 +107,9 @@ mod tests {
     fn a_path_beyond_the_bound_counts_in_the_total_alone() {
         let mut log = CallLog::default();
         for idx in 0..=MAX_PATHS {
-            log.record(&format!("/{idx}"), None);
+            log.record(&format!("/{idx}"), Names::default());
         }
-        log.record("/0", None);
+        log.record("/0", Names::default());
 
         assert_eq!(log.to(&format!("/{MAX_PATHS}")), 0);
         assert_eq!(log.to("/0"), 2);

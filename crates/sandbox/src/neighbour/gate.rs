@@ -17,12 +17,13 @@ use rand::{RngExt, rngs::StdRng};
 use serde_json::Value;
 
 use super::{
-    calls::CallLog,
+    calls::{CallLog, Names},
     faults::{Failure, Faults, Malformed},
 };
 use crate::{seeded, state::State};
 
 const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 pub(crate) struct Gate {
     seed: u64,
@@ -75,8 +76,9 @@ pub(super) async fn pass(
     }
 
     let correlation_id = request.headers().get(CORRELATION_ID).cloned();
+    let traceparent = request.headers().get(TRACEPARENT).and_then(|parent| parent.to_str().ok());
     let named = correlation_id.as_ref().and_then(|id| id.to_str().ok());
-    let _under_way = UnderWay::record(&gate, request.path(), named);
+    let _under_way = UnderWay::record(&gate, request.path(), Names { correlation_id: named, traceparent });
 
     let (latency, failure) = gate.draw();
     if !latency.is_zero() {
@@ -105,8 +107,8 @@ pub(super) async fn pass(
 struct UnderWay<'a>(&'a Gate);
 
 impl<'a> UnderWay<'a> {
-    fn record(gate: &'a Gate, path: &str, correlation_id: Option<&str>) -> Self {
-        gate.calls().record(path, correlation_id);
+    fn record(gate: &'a Gate, path: &str, names: Names<'_>) -> Self {
+        gate.calls().record(path, names);
         Self(gate)
     }
 }

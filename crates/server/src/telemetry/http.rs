@@ -8,6 +8,7 @@ use tracing::Span;
 use web::Exchange;
 
 use super::metrics::Metrics;
+use super::traces;
 
 /// In milliseconds.
 const DURATIONS: [f64; 11] = [5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
@@ -73,7 +74,8 @@ impl Figures {
 }
 
 impl web::Telemetry for HttpTelemetry {
-    fn began(&self, _span: &Span, _header: &dyn Fn(&str) -> Option<String>) {
+    fn began(&self, span: &Span, header: &dyn Fn(&str) -> Option<String>) {
+        traces::adopt(span, header);
         if let Some(figures) = &self.figures {
             figures.in_flight.add(1, &[]);
         }

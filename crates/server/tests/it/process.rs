@@ -1,9 +1,10 @@
 //! The binary itself, as an operator starts it.
 
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -33,23 +34,38 @@ pub(crate) struct Process {
     command: Command,
     child: Child,
     pub(crate) url: String,
+    lines: Arc<Mutex<Vec<Value>>>,
+    reader: Option<JoinHandle<()>>,
 }
 
 impl Process {
     /// Waits for the line of the log that says where the service listens.
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap());
-        let line = (&mut lines).lines().map(Result::unwrap).find_map(|line| {
-            let line: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line:?}"));
-            (line["message"] == "order generation is listening").then_some(line)
+        let mut printed = BufReader::new(child.stdout.take().unwrap()).lines().map(|line| {
+            let line = line.unwrap();
+            serde_json::from_str::<Value>(&line).unwrap_or_else(|_| panic!("{line:?}"))
         });
+        let lines: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let keep = lines.clone();
+        let line = printed
+            .by_ref()
+            .inspect(|line| keep.lock().unwrap().push(line.clone()))
+            .find(|line| line["message"] == "order generation is listening");
         // A full pipe would hold the service up.
-        thread::spawn(move || io::copy(&mut lines, &mut io::sink()));
+        let keep = lines.clone();
+        let reader = thread::spawn(move || printed.for_each(|line| keep.lock().unwrap().push(line)));
 
         let line = line.unwrap_or_else(|| panic!("{command:?} does not listen"));
         let url = format!("http://{}", line["address"].as_str().unwrap());
-        Self { command, child, url }
+        Self { command, child, url, lines, reader: Some(reader) }
+    }
+
+    /// What was printed until the process ended, by itself.
+    pub(crate) async fn lines(&mut self) -> Vec<Value> {
+        assert!(self.ended().await.code().is_some());
+        self.reader.take().map(JoinHandle::join);
+        self.lines.lock().unwrap().clone()
     }
 
     /// `kill -9`.

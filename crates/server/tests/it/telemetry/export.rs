@@ -1,0 +1,145 @@
+//! Traces, metrics and logs on a real collector.
+
+use serde_json::Value;
+
+use super::collector::{By, Collector, Kept, Span};
+use super::desk::{Desk, PORTFOLIOS, sent};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+fn variables(by: By, endpoint: &str) -> Vec<(&'static str, &str)> {
+    let protocol = match by {
+        By::Grpc => "grpc",
+        By::Http => "http/protobuf",
+    };
+    vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20token"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+    ]
+}
+
+/// The one span of this name in the trace.
+#[track_caller]
+fn the<'a>(kept: &'a Kept, name: &str) -> &'a Span {
+    let spans: Vec<_> = all(kept, name).collect();
+    assert_eq!(spans.len(), 1, "{name}: {:#?}", kept.spans);
+    spans[0]
+}
+
+fn all<'a>(kept: &'a Kept, name: &str) -> impl Iterator<Item = &'a Span> {
+    kept.spans.iter().filter(move |span| span.name == name && span.trace == TRACE)
+}
+
+async fn rebalance(by: By) -> (Collector, Desk, Vec<Value>) {
+    let collector = Collector::start(by).await;
+    let mut desk = Desk::open(&variables(by, &collector.endpoint)).await;
+    let model = desk.create_model().await;
+    let rebalance = desk
+        .post(&format!("/api/v1/model/{model}/rebalance"), &serde_json::json!({}))
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+        .header("x-correlation-id", "desk-1");
+    sent(rebalance, 200).await;
+    let lines = desk.stop().await;
+    (collector, desk, lines)
+}
+
+fn check_trace(kept: &Kept) {
+    let server = the(kept, "POST /api/v1/model/{model_id}/rebalance");
+    assert_eq!((server.parent.as_str(), server.kind), (CALLER, 2));
+    assert_eq!(server.attributes["http.request.method"], "POST");
+    assert_eq!(server.attributes["http.route"], "/api/v1/model/{model_id}/rebalance");
+    assert_eq!(server.attributes["http.response.status_code"], "200");
+    assert_eq!(server.attributes["correlation_id"], "desk-1");
+    assert!(server.attributes["url.path"].starts_with("/api/v1/model/"));
+
+    let rebalance = the(kept, "rebalance model");
+    assert_eq!(rebalance.parent, server.id);
+    for (name, operation, collection) in
+        [("find models", "find", "models"), ("record rebalances", "record", "rebalances")]
+    {
+        let command = the(kept, name);
+        assert_eq!((&command.parent, command.kind), (&rebalance.id, 3), "{name}");
+        assert_eq!(command.attributes["db.system.name"], "sqlite");
+        assert_eq!(command.attributes["db.operation.name"], operation);
+        assert_eq!(command.attributes["db.collection.name"], collection);
+    }
+    let solves: Vec<_> = all(kept, "solve").collect();
+    assert_eq!(solves.len(), PORTFOLIOS.len());
+    for solve in solves {
+        assert_eq!(solve.parent, rebalance.id);
+        assert_eq!(solve.attributes["optimizer.positions"], "2");
+        assert_eq!(solve.attributes["optimizer.status"], "optimal");
+        assert_eq!(solve.attributes["optimizer.method"], "own_best");
+        assert_eq!(solve.attributes["optimizer.gap"], "0");
+    }
+    assert!(kept.spans.iter().all(|span| !span.is_error), "{:#?}", kept.spans);
+}
+
+fn check_metrics(kept: &Kept) {
+    let rebalanced = "{method=POST,path=/api/v1/model/{model_id}/rebalance,status=200}";
+    for name in ["http_requests_total", "http_request_duration_milliseconds"] {
+        assert_eq!(kept.figures.get(&format!("{name}{rebalanced}")), Some(&1.0), "{:#?}", kept.figures);
+    }
+    assert_eq!(kept.figures.get("optimizations_total{status=optimal}"), Some(&2.0));
+    assert!(kept.figures.contains_key("process_resident_memory_bytes{}"));
+}
+
+fn check_logs(kept: &Kept, lines: &[Value]) {
+    let of_the_trace: Vec<_> = kept.logs.iter().filter(|log| log.trace == TRACE).collect();
+    assert!(!of_the_trace.is_empty(), "{:#?}", kept.logs);
+    for log in of_the_trace {
+        assert_eq!(log.attributes["correlation_id"], "desk-1");
+    }
+    assert!(kept.logs.iter().any(|log| log.message == "order generation has stopped"));
+    // Whatever the export itself says is not exported.
+    assert_eq!(kept.logs.len(), lines.len(), "{:#?}", kept.logs);
+
+    let printed: Vec<_> = lines.iter().filter(|line| line["trace_id"] == TRACE).collect();
+    assert!(!printed.is_empty(), "{lines:#?}");
+    for line in printed {
+        assert_eq!(line["correlation_id"], "desk-1");
+        assert_eq!(line["method"], "POST");
+        let span = line["span_id"].as_str().unwrap();
+        assert!(kept.spans.iter().any(|it| it.id == span && it.trace == TRACE), "{line:#}");
+    }
+    for line in lines {
+        assert_eq!(line["service"], "globeco-order-generation-service");
+        assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
+    }
+}
+
+fn check_resources(kept: &Kept) {
+    assert!(!kept.resources.is_empty());
+    for resource in &kept.resources {
+        assert_eq!(resource["service.name"], "globeco-order-generation-service");
+        assert_eq!(resource["service.version"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(resource["service.instance.id"], kept.resources[0]["service.instance.id"]);
+        assert_eq!(resource["deployment.environment.name"], "test");
+    }
+    assert!(kept.keys.iter().all(|key| key.as_deref() == Some("a token")), "{:?}", kept.keys);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_is_one_trace_by_grpc() {
+    let (collector, _desk, lines) = rebalance(By::Grpc).await;
+
+    let kept = collector.kept();
+    check_trace(&kept);
+    check_metrics(&kept);
+    check_logs(&kept, &lines);
+    check_resources(&kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_is_one_trace_by_http() {
+    let (collector, _desk, lines) = rebalance(By::Http).await;
+
+    let kept = collector.kept();
+    check_trace(&kept);
+    check_metrics(&kept);
+    check_logs(&kept, &lines);
+    check_resources(&kept);
+}
