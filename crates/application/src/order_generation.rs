@@ -1,5 +1,6 @@
 //! Order generation: keeps models, rebalances the portfolios that follow them, keeps the record.
 
+pub mod journal;
 pub mod models;
 pub mod ports;
 pub mod rebalance;
@@ -16,6 +17,7 @@ use crate::{repository, upstream};
 
 pub use self_test::is_self_test;
 
+use journal::Journal;
 use ports::{
     HoldingsSource, ModelRepository, Optimizer, OptimizerError, PortfolioDirectory, PriceSource,
     RebalanceRepository,
@@ -30,6 +32,7 @@ pub struct OrderGeneration {
     pub portfolios: Box<dyn PortfolioDirectory>,
     pub optimizer: Box<dyn Optimizer>,
     pub clock: Box<dyn Clock>,
+    pub journal: Box<dyn Journal>,
     pub policy: Policy,
 }
 

@@ -14,7 +14,9 @@ use crate::clock::SystemClock;
 use crate::config::{self, Config};
 use crate::optimizer::optimizer;
 use crate::store::{Ports, Store};
+use crate::telemetry::journal::Account;
 use crate::telemetry::metrics::Metrics;
+use crate::telemetry::neighbours::NeighbourFigures;
 use crate::telemetry::optimizer::ObservedOptimizer;
 use crate::telemetry::store::{Observed, StoreFigures};
 
@@ -30,8 +32,11 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
     let meter = metrics.meter();
     let store = Store::open(&config.store).await?;
     let Ports { models, rebalances, idempotency_keys, probe } = store.ports();
-    let observer: Arc<dyn Observer> = Arc::new(());
+    let observer: Arc<dyn Observer> = Arc::new(NeighbourFigures::new(meter));
     let neighbours = Neighbours::new(&upstream(config), &observer)?;
+    for (service, state) in neighbours.breakers() {
+        observer.breaker(service, state);
+    }
     let figures = StoreFigures::new(meter, store.system());
     StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());
@@ -43,6 +48,7 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
         portfolios: Box::new(neighbours.directory),
         optimizer: Box::new(ObservedOptimizer::new(optimizer(&config.rebalance)?, meter)),
         clock: Box::new(SystemClock),
+        journal: Box::new(Account::new(meter)),
         policy: Policy {
             max_parallel: config.rebalance.max_parallel.get(),
             bands: config.rebalance.band_policy,

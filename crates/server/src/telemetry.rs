@@ -5,9 +5,11 @@
 
 mod export;
 pub(crate) mod http;
+pub(crate) mod journal;
 mod line;
 mod logs;
 pub(crate) mod metrics;
+pub(crate) mod neighbours;
 pub(crate) mod optimizer;
 mod process;
 mod resource;

@@ -18,6 +18,7 @@ use domain::version::Version;
 use futures_util::future::join;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 
+use super::journal::{RebalanceEntry, Subject};
 use super::ports::OptimizerError;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
@@ -35,6 +36,7 @@ pub struct RebalanceRequest {
 
 /// What a rebalance did, portfolio by portfolio in the model's order; `Failure` says why one failed.
 pub struct Outcome<Failure = Refusal> {
+    pub model: ModelId,
     pub kept_as: Option<RebalanceId>,
     pub date: Timestamp,
     pub rules: TradingRules,
@@ -59,6 +61,12 @@ impl OrderGeneration {
     /// recorded. Neither is it when a neighbour is out.
     #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance model", model_id = %id))]
     pub async fn rebalance_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
+        let keep_as = request.keep_as;
+        let done = self.try_model(id, request).await;
+        self.told(Subject::Model(id), keep_as, done)
+    }
+
+    async fn try_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
         let model = self.model(id).await?;
         let outcome = self.decide(&model, request, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
@@ -71,6 +79,17 @@ impl OrderGeneration {
     /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
     #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance portfolio", portfolio_id = %portfolio))]
     pub async fn rebalance_portfolio(
+        &self,
+        portfolio: &PortfolioId,
+        model: Option<&ModelId>,
+        request: RebalanceRequest,
+    ) -> Result<Outcome, Error> {
+        let keep_as = request.keep_as;
+        let done = self.try_portfolio(portfolio, model, request).await;
+        self.told(Subject::Portfolio(portfolio), keep_as, done)
+    }
+
+    async fn try_portfolio(
         &self,
         portfolio: &PortfolioId,
         model: Option<&ModelId>,
@@ -93,6 +112,19 @@ impl OrderGeneration {
         }
         self.keep(&model, &outcome).await?;
         Ok(outcome)
+    }
+
+    /// A dry run changes nothing that an account would be kept of.
+    fn told(
+        &self,
+        subject: Subject<'_>,
+        keep_as: Option<RebalanceId>,
+        done: Result<Outcome, Error>,
+    ) -> Result<Outcome, Error> {
+        if let Some(rebalance) = &keep_as {
+            self.journal.rebalance(&RebalanceEntry { subject, rebalance, result: done.as_ref() });
+        }
+        done
     }
 
     async fn decide(
@@ -124,6 +156,7 @@ impl OrderGeneration {
             result,
         };
         Ok(Outcome {
+            model: model.id,
             kept_as: keep_as,
             date: self.clock.now(),
             rules,
@@ -213,15 +246,7 @@ impl OrderGeneration {
             | repository::Error::Conflict { .. }
             | repository::Error::Corrupt { .. }
             | repository::Error::Unavailable { .. } => error.into(),
-        })?;
-        tracing::info!(
-            rebalance_id = %id,
-            model_id = %model.id,
-            rebalanced = rebalance.portfolios.len(),
-            failed = rebalance.header.failed.len(),
-            "rebalance recorded"
-        );
-        Ok(())
+        })
     }
 }
 

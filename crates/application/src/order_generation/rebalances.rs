@@ -51,6 +51,7 @@ impl OrderGeneration {
         let names = self.names_of(&portfolios).await;
         let outcome = |((portfolio, result), name)| PortfolioOutcome { portfolio, name, result };
         Ok(Some(Outcome {
+            model: header.model,
             kept_as: Some(*id),
             date: header.date,
             rules: header.rules,
@@ -73,14 +74,14 @@ impl OrderGeneration {
     }
 
     pub async fn delete_rebalance(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
-        self.rebalances.delete(id, expected).await.map_err(|error| match error {
+        let deleted = self.rebalances.delete(id, expected).await.map_err(|error| match error {
             repository::Error::Missing => Error::UnknownRebalance(*id),
             repository::Error::Conflict { .. } => Error::RebalanceModified { source: error },
             repository::Error::Duplicate { .. }
             | repository::Error::Corrupt { .. }
             | repository::Error::Unavailable { .. } => error.into(),
-        })?;
-        tracing::info!(rebalance_id = %id, "rebalance deleted");
-        Ok(())
+        });
+        self.journal.rebalance_deletion(id, deleted.as_ref().map(|()| expected));
+        deleted
     }
 }

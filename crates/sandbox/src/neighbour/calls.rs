@@ -120,7 +120,7 @@ mod tests {
     fn the_calls_of_a_route_are_those_whose_path_begins_so() {
         let mut log = CallLog::default();
         for path in ["/price/A", "/price/A", "/price/B", "/prices", "/pric", "/q"] {
-            log.record(path, None);
+            log.record(path, Names::default());
         }
 
         assert_eq!(
@@ -133,10 +133,10 @@ mod tests {
     fn the_most_at_once_stays_when_calls_have_ended() {
         let mut log = CallLog::default();
         for _ in 0..3 {
-            log.record("/", None);
+            log.record("/", Names::default());
         }
         log.ended();
-        log.record("/", None);
+        log.record("/", Names::default());
         assert_eq!(log.most_at_once(), 3);
     }
 }

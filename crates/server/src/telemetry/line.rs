@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Debug};
 
-use application::correlation;
+use application::{caller, correlation};
 use chrono::{DateTime, SecondsFormat, Utc};
 use opentelemetry::Context;
 use opentelemetry::trace::TraceContextExt;
@@ -15,8 +15,12 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFi
 use tracing_subscriber::registry::LookupSpan;
 
 /// What the lines tell of a request: fields of its span, and what they are called there.
-const OF_A_REQUEST: &[(&str, &str)] =
-    &[("correlation_id", "correlation_id"), ("http.request.method", "method"), ("url.path", "path")];
+const OF_A_REQUEST: &[(&str, &str)] = &[
+    ("caller", "caller"),
+    ("correlation_id", "correlation_id"),
+    ("http.request.method", "method"),
+    ("url.path", "path"),
+];
 
 /// Writes lines.
 pub(super) struct Lines {
@@ -44,11 +48,13 @@ where
             let fields = root.extensions().get::<FormattedFields<N>>()?.fields.clone();
             (!fields.is_empty()).then_some(fields)
         });
-        match (request, correlation::current()) {
-            (Some(request), _) => line.members(&request),
-            // The request's span is less important than the lines that are logged.
-            (None, Some(id)) => line.member("correlation_id", id.as_str()),
-            (None, None) => {}
+        if let Some(request) = request {
+            line.members(&request);
+        } else {
+            // Where only lines more important than the request's span are logged.
+            for (name, value) in on_behalf() {
+                line.member(name, &value);
+            }
         }
         Context::map_current(|context| {
             let span = context.span();
@@ -60,6 +66,13 @@ where
         });
         writeln!(to, "{{{}}}", line.0)
     }
+}
+
+/// Of the request that this task works for, if it works for one.
+pub(super) fn on_behalf() -> impl Iterator<Item = (&'static str, String)> {
+    let caller = caller::current().map(|caller| ("caller", caller.to_string()));
+    let id = correlation::current().map(|id| ("correlation_id", id.to_string()));
+    caller.into_iter().chain(id)
 }
 
 fn now() -> String {

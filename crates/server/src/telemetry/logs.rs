@@ -1,6 +1,5 @@
 //! Log records on their way to a collector.
 
-use application::correlation;
 use opentelemetry::InstrumentationScope;
 use opentelemetry::logs::LogRecord;
 use opentelemetry_sdk::error::OTelSdkResult;
@@ -8,6 +7,7 @@ use opentelemetry_sdk::logs::{LogProcessor, SdkLogRecord, SdkLoggerProvider};
 use tracing::Metadata;
 
 use super::export;
+use super::line::on_behalf;
 use super::resource::resource;
 use crate::config::{Collector, Telemetry};
 
@@ -38,14 +38,14 @@ pub(super) fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_event() && !CARRIERS.contains(&origin)
 }
 
-/// Gives each record the id of the request it belongs to.
+/// Tells with each record on whose behalf it is.
 #[derive(Debug)]
 struct Correlated;
 
 impl LogProcessor for Correlated {
     fn emit(&self, record: &mut SdkLogRecord, _scope: &InstrumentationScope) {
-        if let Some(id) = correlation::current() {
-            record.add_attribute("correlation_id", id.to_string());
+        for (name, value) in on_behalf() {
+            record.add_attribute(name, value);
         }
     }
 

@@ -1,10 +1,11 @@
-//! Spans on their way to a collector, and the trace of whoever calls.
+//! Spans on their way to a collector, and the trace of whoever calls and is called.
 
 use std::sync::LazyLock;
 
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
+use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tracing::{Metadata, Span};
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
@@ -51,6 +52,11 @@ pub(super) fn adopt(span: &Span, header: &dyn Fn(&str) -> Option<String>) {
     }
 }
 
+/// Tells whoever receives these headers of the current trace, if there is one.
+pub(super) fn pass_on(headers: &mut HeaderMap) {
+    PROPAGATOR.inject_context(&Span::current().context(), &mut Outgoing(headers));
+}
+
 struct Incoming {
     parent: String,
     state: Option<String>,
@@ -67,5 +73,18 @@ impl Extractor for Incoming {
 
     fn keys(&self) -> Vec<&str> {
         vec!["traceparent", "tracestate"]
+    }
+}
+
+struct Outgoing<'a>(&'a mut HeaderMap);
+
+impl Injector for Outgoing<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        // There is a state only where the caller had one.
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(key), HeaderValue::try_from(value))
+            && !value.is_empty()
+        {
+            self.0.insert(name, value);
+        }
     }
 }

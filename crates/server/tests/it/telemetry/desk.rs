@@ -48,6 +48,18 @@ impl Desk {
         self.client.post(format!("{}{path}", self.process.url)).json(body)
     }
 
+    pub(crate) fn put(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.client.put(format!("{}{path}", self.process.url)).json(body)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> RequestBuilder {
+        self.client.get(format!("{}{path}", self.process.url))
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> RequestBuilder {
+        self.client.delete(format!("{}{path}", self.process.url))
+    }
+
     /// Of A and B, which both portfolios follow.
     pub(crate) async fn create_model(&self) -> String {
         let security = |ticker: &str| self.sandbox.security.id_of(ticker).unwrap();

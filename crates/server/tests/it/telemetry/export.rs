@@ -1,5 +1,8 @@
 //! Traces, metrics and logs on a real collector.
 
+use std::collections::BTreeSet;
+
+use sandbox::Sandbox;
 use serde_json::Value;
 
 use super::collector::{By, Collector, Kept, Span};
@@ -7,6 +10,8 @@ use super::desk::{Desk, PORTFOLIOS, sent};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
+
+const SUMMARY: &str = "GET /api/v1/portfolios/{portfolio_id}/summary";
 
 fn variables(by: By, endpoint: &str) -> Vec<(&'static str, &str)> {
     let protocol = match by {
@@ -18,6 +23,7 @@ fn variables(by: By, endpoint: &str) -> Vec<(&'static str, &str)> {
         ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20token"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test"),
+        ("EXTERNAL_SERVICE_RETRIES", "20"),
     ]
 }
 
@@ -37,6 +43,9 @@ async fn rebalance(by: By) -> (Collector, Desk, Vec<Value>) {
     let collector = Collector::start(by).await;
     let mut desk = Desk::open(&variables(by, &collector.endpoint)).await;
     let model = desk.create_model().await;
+    // By the seed, some attempts fail; no call does.
+    let unreachable = sandbox::Faults::sometimes(0.5, sandbox::Failure::status(503));
+    desk.sandbox.accounting.inject(unreachable);
     let rebalance = desk
         .post(&format!("/api/v1/model/{model}/rebalance"), &serde_json::json!({}))
         .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
@@ -75,7 +84,44 @@ fn check_trace(kept: &Kept) {
         assert_eq!(solve.attributes["optimizer.method"], "own_best");
         assert_eq!(solve.attributes["optimizer.gap"], "0");
     }
-    assert!(kept.spans.iter().all(|span| !span.is_error), "{:#?}", kept.spans);
+    for span in kept.spans.iter().filter(|span| !span.name.starts_with("GET ")) {
+        assert!(!span.is_error, "{span:#?}");
+    }
+}
+
+/// Each attempt is a span of its own below the rebalance, and the neighbour was told of that very span.
+fn check_attempts(kept: &Kept, desk: &Desk) {
+    let rebalance = the(kept, "rebalance model");
+    let attempts: Vec<_> =
+        kept.spans.iter().filter(|it| it.attributes.contains_key("peer.service")).collect();
+    for attempt in &attempts {
+        assert_eq!(
+            (&attempt.trace[..], &attempt.parent, attempt.kind),
+            (TRACE, &rebalance.id, 3),
+            "{attempt:#?}"
+        );
+        assert_eq!(
+            attempt.is_error,
+            attempt.attributes["http.response.status_code"] == "503",
+            "{attempt:#?}"
+        );
+    }
+    let summaries: Vec<_> = attempts.iter().filter(|it| it.name == SUMMARY).collect();
+    let failed = summaries.iter().filter(|it| it.is_error).count();
+    let repeated = summaries.iter().filter(|it| it.attributes.contains_key("http.request.resend_count"));
+    assert!(0 < failed);
+    assert_eq!((summaries.len() - failed, repeated.count()), (PORTFOLIOS.len(), failed));
+
+    let Sandbox { accounting, security, pricing, portfolio, .. } = &desk.sandbox;
+    let told = [
+        accounting.traceparents(),
+        security.traceparents(),
+        pricing.traceparents(),
+        portfolio.traceparents(),
+    ];
+    let told: BTreeSet<String> = told.concat().into_iter().collect();
+    let expected: BTreeSet<String> = attempts.iter().map(|it| format!("00-{TRACE}-{}-01", it.id)).collect();
+    assert_eq!(told, expected);
 }
 
 fn check_metrics(kept: &Kept) {
@@ -124,10 +170,11 @@ fn check_resources(kept: &Kept) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_is_one_trace_by_grpc() {
-    let (collector, _desk, lines) = rebalance(By::Grpc).await;
+    let (collector, desk, lines) = rebalance(By::Grpc).await;
 
     let kept = collector.kept();
     check_trace(&kept);
+    check_attempts(&kept, &desk);
     check_metrics(&kept);
     check_logs(&kept, &lines);
     check_resources(&kept);
@@ -135,10 +182,11 @@ async fn a_rebalance_is_one_trace_by_grpc() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rebalance_is_one_trace_by_http() {
-    let (collector, _desk, lines) = rebalance(By::Http).await;
+    let (collector, desk, lines) = rebalance(By::Http).await;
 
     let kept = collector.kept();
     check_trace(&kept);
+    check_attempts(&kept, &desk);
     check_metrics(&kept);
     check_logs(&kept, &lines);
     check_resources(&kept);

@@ -176,9 +176,12 @@ async fn every_family_is_there_with_its_type() {
     let figures = Figures::of(&server).await;
 
     let expected = [
+        ("circuit_breaker_state", "gauge"),
         ("database_connections", "gauge"),
         ("database_operation_duration_seconds", "histogram"),
         ("database_operations_total", "counter"),
+        ("external_service_duration_seconds", "histogram"),
+        ("external_service_requests_total", "counter"),
         ("http_request_duration_milliseconds", "histogram"),
         ("http_requests_in_flight", "gauge"),
         ("http_requests_total", "counter"),
@@ -192,6 +195,9 @@ async fn every_family_is_there_with_its_type() {
         ("process_start_time_seconds", "gauge"),
         ("process_threads", "gauge"),
         ("process_virtual_memory_bytes", "gauge"),
+        ("rebalance_portfolio_drift", "histogram"),
+        ("rebalance_portfolios_total", "counter"),
+        ("rebalances_total", "counter"),
         ("target_info", "gauge"),
     ];
     let expected: BTreeMap<String, String> =
@@ -223,6 +229,16 @@ async fn a_rebalance_counts_in_the_store_and_the_optimiser() {
         let durations = format!("database_operation_duration_seconds_count{{{labels}}}");
         assert_eq!(figures.count(&durations), count, "{durations}");
     }
+    for (service, endpoint, count) in [
+        ("portfolio-accounting-service", "/api/v1/portfolios/{portfolio_id}/summary", 1),
+        ("portfolio-service", "/api/v1/portfolio/{portfolio_id}", 1),
+        ("pricing-service", "/api/v1/price/{ticker}", 2),
+        ("security-service", "/api/v1/security/{security_id}", 2),
+    ] {
+        let labels = format!("endpoint=\"{endpoint}\",service=\"{service}\"");
+        let durations = format!("external_service_duration_seconds_count{{{labels}}}");
+        assert_eq!(figures.count(&durations), count, "{durations} in {:#?}", figures.series);
+    }
     assert_eq!(figures.count("optimizations_total{status=\"optimal\"}"), 1);
     assert_eq!(figures.count("optimization_duration_seconds_count"), 1);
     let bounds: Vec<&str> = figures
@@ -231,6 +247,44 @@ async fn a_rebalance_counts_in_the_store_and_the_optimiser() {
         .collect();
     for bound in ["0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "+Inf"] {
         assert!(bounds.contains(&bound), "{bound} is none of {bounds:?}");
+    }
+}
+
+#[tokio::test]
+async fn rebalances_are_counted_with_their_portfolios_and_drifts() {
+    let (server, model) = desk().await;
+    // No whole share of 100 is exactly half of 100.
+    server.sandbox.accounting.fund("small", dec!(100), &[]);
+    let half = [position(&server.security("A"), "0.5", "0", "0")];
+    let refused = server.create_model("Refused", &half, &["small"]).await;
+
+    server.rebalance_model(&model).await.expect(200);
+    server.rebalance_portfolio(PORTFOLIO).await.expect(200);
+    server.rebalance_model(&refused).await.expect(422);
+    let dry_run = format!("/api/v1/model/{model}/rebalance?dry_run=true");
+    server.post(&dry_run, &Value::Null).await.expect(200);
+    server.sandbox.accounting.inject(Faults::outage());
+    server.rebalance_model(&model).await.expect(503);
+
+    let figures = Figures::of(&server).await;
+
+    let rebalances: Vec<_> = figures.of_family("rebalances_total").collect();
+    assert_eq!(
+        rebalances,
+        [
+            ("rebalances_total{scope=\"model\",status=\"rebalanced\"}", "1"),
+            ("rebalances_total{scope=\"model\",status=\"refused\"}", "1"),
+            ("rebalances_total{scope=\"model\",status=\"unavailable\"}", "1"),
+            ("rebalances_total{scope=\"portfolio\",status=\"rebalanced\"}", "1"),
+        ]
+    );
+    assert_eq!(figures.count("rebalance_portfolios_total{status=\"rebalanced\"}"), 2);
+    assert_eq!(figures.count("rebalance_portfolios_total{status=\"failed\"}"), 1);
+    // All cash is 0.9 away from 0.45 and 0.45; whole shares at 100 and 50 meet both.
+    for (when, sum) in [("before", 1.8), ("after", 0.0)] {
+        assert_eq!(figures.count(&format!("rebalance_portfolio_drift_count{{when=\"{when}\"}}")), 2);
+        let found = figures.amount(&format!("rebalance_portfolio_drift_sum{{when=\"{when}\"}}")).unwrap();
+        assert!((found - sum).abs() < 1e-9, "{when}: {found}");
     }
 }
 

@@ -1,0 +1,64 @@
+//! What was done to models and portfolios, for those who keep account of it.
+
+use domain::identifier::{ModelId, PortfolioId, RebalanceId};
+use domain::version::Version;
+
+use super::Error;
+use super::rebalance::Outcome;
+
+/// Is told what was done, or refused; it has no say in it, and must be quick.
+///
+/// `()` takes no notice.
+pub trait Journal: Send + Sync {
+    fn model(&self, _entry: &ModelEntry<'_>) {}
+
+    /// A rebalance that was to be kept has ended.
+    fn rebalance(&self, _entry: &RebalanceEntry<'_>) {}
+
+    fn rebalance_deletion(&self, _id: &RebalanceId, _result: Result<Version, &Error>) {}
+}
+
+impl Journal for () {}
+
+/// What someone does to a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ModelAct {
+    Create,
+    Replace,
+    Delete,
+    AddPosition,
+    ReplacePosition,
+    RemovePosition,
+    AddPortfolios,
+    RemovePortfolios,
+}
+
+#[derive(Debug)]
+pub struct ModelEntry<'a> {
+    pub act: ModelAct,
+    pub model: &'a ModelId,
+    pub result: Result<Versions, &'a Error>,
+}
+
+/// Of a model; equal where it changed nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// `None` if there was no such model before.
+    pub before: Option<Version>,
+    /// `None` if there is no such model any more.
+    pub after: Option<Version>,
+}
+
+pub struct RebalanceEntry<'a> {
+    pub subject: Subject<'a>,
+    pub rebalance: &'a RebalanceId,
+    pub result: Result<&'a Outcome, &'a Error>,
+}
+
+/// What is rebalanced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// All portfolios of it.
+    Model(&'a ModelId),
+    Portfolio(&'a PortfolioId),
+}

@@ -1,0 +1,184 @@
+//! The audit trail, and what managers want counted: what was done to which model or portfolio, and what
+//! came of it. Who did it is on every line. No weights, no quantities, no amounts.
+
+mod fault;
+
+use application::order_generation::Error;
+use application::order_generation::journal::{
+    Journal, ModelAct, ModelEntry, RebalanceEntry, Subject, Versions,
+};
+use application::order_generation::rebalance::Outcome;
+use domain::identifier::RebalanceId;
+use domain::order_generation::rebalance::PortfolioRebalance;
+use domain::version::Version;
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Histogram, Meter};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+
+use fault::fault;
+
+/// Of a market value: what lies away from its target.
+const DRIFTS: [f64; 12] = [0.0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0];
+
+pub(crate) struct Account {
+    rebalances: Counter<u64>,
+    portfolios: Counter<u64>,
+    drifts: Histogram<f64>,
+}
+
+impl Account {
+    pub(crate) fn new(meter: &Meter) -> Self {
+        Self {
+            rebalances: meter
+                .u64_counter("rebalances_total")
+                .with_description("Rebalances that were to be kept, by what they came to")
+                .build(),
+            portfolios: meter
+                .u64_counter("rebalance_portfolios_total")
+                .with_description("Portfolios of these rebalances, by what each came to")
+                .build(),
+            drifts: meter
+                .f64_histogram("rebalance_portfolio_drift")
+                .with_unit("1")
+                .with_description(
+                    "Of each rebalanced portfolio: the sum over its positions of |value / market value - target|",
+                )
+                .with_boundaries(DRIFTS.to_vec())
+                .build(),
+        }
+    }
+
+    fn count(&self, scope: &'static str, result: Result<&Outcome, &Error>) {
+        let status = match result {
+            Ok(outcome) if failed(outcome) == 0 => "rebalanced",
+            Ok(_) => "partial",
+            Err(error) => fault(error).0,
+        };
+        self.rebalances.add(1, &[KeyValue::new("scope", scope), KeyValue::new("status", status)]);
+        let (rebalanced, failed) = portfolios(result);
+        for (status, count) in [("rebalanced", rebalanced), ("failed", failed)] {
+            if 0 < count {
+                self.portfolios.add(count as u64, &[KeyValue::new("status", status)]);
+            }
+        }
+        for portfolio in result.iter().flat_map(|outcome| &outcome.portfolios) {
+            if let Ok(portfolio) = &portfolio.result {
+                let [before, after] = drifts(portfolio);
+                self.drifts.record(before, &[KeyValue::new("when", "before")]);
+                self.drifts.record(after, &[KeyValue::new("when", "after")]);
+            }
+        }
+    }
+}
+
+impl Journal for Account {
+    fn model(&self, entry: &ModelEntry<'_>) {
+        let ModelEntry { act, model, result } = entry;
+        let versions = result.as_ref().copied().unwrap_or(Versions { before: None, after: None });
+        let (outcome, reason) = match result {
+            Ok(versions) if versions.before == versions.after => ("unchanged", None),
+            done => outcome(done),
+        };
+        tracing::info!(
+            target: "audit",
+            action = name(*act),
+            model_id = %model,
+            version_before = versions.before.map(Version::get),
+            version_after = versions.after.map(Version::get),
+            outcome,
+            reason,
+            "model"
+        );
+    }
+
+    fn rebalance(&self, entry: &RebalanceEntry<'_>) {
+        let RebalanceEntry { subject, rebalance, result } = *entry;
+        let (action, model, portfolio) = match subject {
+            Subject::Model(model) => ("rebalance-model", Some(model), None),
+            Subject::Portfolio(portfolio) => {
+                ("rebalance-portfolio", result.ok().map(|outcome| &outcome.model), Some(portfolio))
+            }
+        };
+        let (outcome, reason) = outcome(&result);
+        let (rebalanced, failed) = portfolios(result);
+        tracing::info!(
+            target: "audit",
+            action,
+            rebalance_id = %rebalance,
+            model_id = model.map(tracing::field::display),
+            portfolio_id = portfolio.map(tracing::field::display),
+            rebalanced,
+            failed,
+            outcome,
+            reason,
+            "rebalance"
+        );
+        self.count(if portfolio.is_none() { "model" } else { "portfolio" }, result);
+    }
+
+    fn rebalance_deletion(&self, id: &RebalanceId, result: Result<Version, &Error>) {
+        let (outcome, reason) = outcome(&result);
+        tracing::info!(
+            target: "audit",
+            action = "delete-rebalance",
+            rebalance_id = %id,
+            version_before = result.ok().map(Version::get),
+            outcome,
+            reason,
+            "rebalance"
+        );
+    }
+}
+
+/// In a word, and why.
+fn outcome<T>(result: &Result<T, &Error>) -> (&'static str, Option<&'static str>) {
+    match result {
+        Ok(_) => ("done", None),
+        Err(error) => {
+            let (outcome, reason) = fault(error);
+            (outcome, Some(reason))
+        }
+    }
+}
+
+fn name(act: ModelAct) -> &'static str {
+    match act {
+        ModelAct::Create => "create-model",
+        ModelAct::Replace => "replace-model",
+        ModelAct::Delete => "delete-model",
+        ModelAct::AddPosition => "add-position",
+        ModelAct::ReplacePosition => "replace-position",
+        ModelAct::RemovePosition => "remove-position",
+        ModelAct::AddPortfolios => "add-portfolios",
+        ModelAct::RemovePortfolios => "remove-portfolios",
+    }
+}
+
+fn failed(outcome: &Outcome) -> usize {
+    outcome.portfolios.iter().filter(|portfolio| portfolio.result.is_err()).count()
+}
+
+/// How many were rebalanced, and how many could not be. After an outage nobody knows.
+fn portfolios(result: Result<&Outcome, &Error>) -> (usize, usize) {
+    match result {
+        Ok(outcome) => (outcome.portfolios.len() - failed(outcome), failed(outcome)),
+        Err(Error::AllRefused { count, .. }) => (0, *count),
+        Err(Error::Refused(_)) => (0, 1),
+        Err(_) => (0, 0),
+    }
+}
+
+/// Before and after: what lies away from its target, as a share of the market value.
+fn drifts(portfolio: &PortfolioRebalance) -> [f64; 2] {
+    let of = |value: fn(&_) -> Decimal| -> f64 {
+        let away = portfolio
+            .positions
+            .iter()
+            .map(|position| (value(position) - position.target * portfolio.market_value).abs());
+        let away: Decimal = away.sum();
+        // Only to be looked at.
+        away.checked_div(portfolio.market_value).and_then(|share| share.to_f64()).unwrap_or_default()
+    };
+    [of(|position| position.original_value), of(|position| position.adjusted_value)]
+}
