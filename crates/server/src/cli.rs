@@ -23,7 +23,7 @@ use crate::optimizer::cbc;
 use crate::service::{Service, asked_to_stop};
 use crate::store::Store;
 use crate::telemetry::Telemetry;
-use crate::{config_command, demo, health_command, sandbox_command, telemetry};
+use crate::{api_key_command, config_command, demo, health_command, sandbox_command, telemetry};
 
 /// The GlobeCo investment services.
 ///
@@ -61,6 +61,9 @@ enum Command {
     /// Ask a service whether it is alive; the exit code is 0 if it is.
     #[command(after_help = examples::HEALTH)]
     Health(health_command::Options),
+    /// Make a new API key, and what the settings keep of it.
+    #[command(after_help = examples::API_KEY)]
+    ApiKey(api_key_command::Options),
     /// Solve for a service that started this process.
     #[cfg(feature = "cbc")]
     #[command(name = cbc::WORKER, hide = true)]
@@ -190,6 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Demo(options) => finished(demo::run(&options)),
         Command::Health(options) => finished(health_command::run(options)),
         Command::Sandbox(options) => finished(sandbox_command::run(&options)),
+        Command::ApiKey(options) => api_key_command::run(&options),
         #[cfg(feature = "cbc")]
         Command::OptimizerWorker => cbc::work(),
     };

@@ -1,6 +1,7 @@
 //! Configuration: the annotated defaults in the binary, then files, then the environment, then flags.
 
 mod layers;
+mod protection;
 pub(crate) mod reference;
 mod secrets;
 mod telemetry;
@@ -14,7 +15,12 @@ use serde::{Deserialize, Deserializer};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
+use protection::any_of;
+use telemetry::flag;
+use web::AnyOf;
+
 pub use layers::{Layers, Origin, Overrides, Setting};
+pub use protection::Protection;
 pub use telemetry::{Collector, Export, Headers, Protocol, Sampling, Telemetry};
 
 const DEFAULTS: &str = include_str!("../config/default.toml");
@@ -29,8 +35,23 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("MAX_BODY_BYTES", "http.max_body_bytes", Form::Number),
     ("REQUEST_DEADLINE_MS", "http.request_deadline_milliseconds", Form::Number),
     ("CORS_ORIGINS", "http.cors_origins", Form::Text),
+    ("CORS_ALLOW_METHODS", "http.cors_allow_methods", Form::Text),
+    ("CORS_ALLOW_HEADERS", "http.cors_allow_headers", Form::Text),
+    ("CORS_ALLOW_CREDENTIALS", "http.cors_allow_credentials", Form::Text),
     ("TRUSTED_PROXIES", "http.trusted_proxies", Form::Number),
     ("SHUTDOWN_TIMEOUT", "http.shutdown_timeout_seconds", Form::Number),
+    ("API_KEYS", "protection.api_keys", Form::Text),
+    ("API_KEYS_FILE", "protection.api_keys_file", Form::Text),
+    ("API_KEYS_GUARD", "protection.api_keys_guard", Form::Text),
+    ("MAX_REQUESTS_IN_FLIGHT", "protection.max_requests_in_flight", Form::Number),
+    ("RATE_LIMIT_PER_SECOND", "protection.rate_limit_per_second", Form::Number),
+    ("RATE_LIMIT_BURST", "protection.rate_limit_burst", Form::Number),
+    ("CLIENT_REQUEST_TIMEOUT_MS", "protection.client_request_timeout_milliseconds", Form::Number),
+    ("BODY_TIMEOUT_MS", "protection.body_timeout_milliseconds", Form::Number),
+    ("KEEP_ALIVE_SECONDS", "protection.keep_alive_seconds", Form::Number),
+    ("HSTS_MAX_AGE_SECONDS", "protection.hsts_max_age_seconds", Form::Number),
+    ("X_FRAME_OPTIONS", "protection.x_frame_options", Form::Text),
+    ("CONTENT_SECURITY_POLICY", "protection.content_security_policy", Form::Text),
     ("SERVICE_NAME", "service.name", Form::Text),
     ("LOG_LEVEL", "log.level", Form::Text),
     ("MONGODB_URL", "store.url", Form::Text),
@@ -106,6 +127,7 @@ enum Form {
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub http: Http,
+    pub protection: Protection,
     pub service: Service,
     pub log: Log,
     pub store: Store,
@@ -127,12 +149,37 @@ pub struct Http {
     pub request_deadline: Duration,
     #[serde(deserialize_with = "origins")]
     pub cors_origins: Vec<String>,
+    #[serde(deserialize_with = "any_of")]
+    pub cors_allow_methods: web::Methods,
+    #[serde(deserialize_with = "any_of")]
+    pub cors_allow_headers: web::HeaderNames,
+    #[serde(deserialize_with = "flag")]
+    pub cors_allow_credentials: bool,
     pub trusted_proxies: usize,
     #[serde(rename = "shutdown_timeout_seconds", deserialize_with = "seconds")]
     pub shutdown_timeout: Duration,
 }
 
 impl Http {
+    pub fn cors(&self) -> Result<web::Cors, Unusable> {
+        let origins = if self.cors_origins.iter().any(|origin| origin == "*") {
+            AnyOf::Any
+        } else {
+            AnyOf::These(self.cors_origins.clone())
+        };
+        if self.cors_allow_credentials && origins == AnyOf::Any {
+            let reason = "any page could use a user's cookies: it needs CORS_ORIGINS (http.cors_origins) that name \
+                          who may";
+            return Err(Unusable { key: "http.cors_allow_credentials", reason: reason.to_owned() });
+        }
+        Ok(web::Cors {
+            origins,
+            methods: self.cors_allow_methods.clone(),
+            headers: self.cors_allow_headers.clone(),
+            credentials: self.cors_allow_credentials,
+        })
+    }
+
     pub fn request_deadline(&self) -> Option<Duration> {
         Some(self.request_deadline).filter(|deadline| !deadline.is_zero())
     }

@@ -1,5 +1,6 @@
 //! The composition root: configuration, wiring, and the commands of the `globeco` binary.
 
+mod api_key_command;
 mod cli;
 mod clock;
 mod compose;

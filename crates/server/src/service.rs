@@ -53,7 +53,17 @@ impl Service {
             workers: compose::or_cores(config.http.workers),
             max_body_bytes: config.http.max_body_bytes,
             request_deadline: config.http.request_deadline(),
-            cors_origins: config.http.cors_origins,
+            protection: web::Protection {
+                api_keys: config.protection.all_api_keys()?,
+                guarded: config.protection.api_keys_guard,
+                max_requests_in_flight: config.protection.max_requests_in_flight(),
+                rate: config.protection.rate(),
+                head_timeout: config.protection.head_timeout,
+                body_timeout: config.protection.body_timeout,
+                keep_alive: config.protection.keep_alive,
+                cors: config.http.cors()?,
+                headers: config.protection.headers(),
+            },
             trusted_proxies: config.http.trusted_proxies,
             shutdown_timeout: config.http.shutdown_timeout,
         };

@@ -109,9 +109,13 @@ fn bytes(
     request: &HttpRequest,
     payload: &mut Payload,
 ) -> impl Future<Output = Result<Bytes, Problem>> + use<> {
-    let limit = request.app_data::<Data<Settings>>().map_or(0, |settings| settings.max_body_bytes);
+    let settings = request.app_data::<Data<Settings>>().expect("the server has them");
+    let (limit, timeout) = (settings.max_body_bytes, settings.protection.body_timeout);
     let bytes = Bytes::from_request(request, payload);
-    async move { bytes.await.map_err(|error| unreadable(&error, limit)) }
+    async move {
+        let arrived = tokio::time::timeout(timeout, bytes).await.map_err(|_| Problem::body_too_slow())?;
+        arrived.map_err(|error| unreadable(&error, limit))
+    }
 }
 
 fn json(bytes: &[u8]) -> Result<Value, Problem> {

@@ -6,14 +6,21 @@ use actix_web::dev::ServiceRequest;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use application::caller::Caller;
 
+use crate::api_keys::Shown;
 use crate::server::Settings;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-pub(crate) fn caller(request: &ServiceRequest, settings: &Settings) -> Caller {
+/// And whether a key was shown.
+pub(crate) fn caller(request: &ServiceRequest, settings: &Settings) -> (Caller, Shown) {
+    let shown = settings.protection.api_keys.shown(request.headers());
+    if let Shown::Known(name) = &shown {
+        return (Caller::ApiKey(name.clone()), shown);
+    }
     // Only a request that came over no socket has no peer.
     let peer = request.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
-    Caller::Address(behind_proxies(peer, request.headers(), settings.trusted_proxies).to_canonical())
+    let address = behind_proxies(peer, request.headers(), settings.trusted_proxies);
+    (Caller::Address(address.to_canonical()), shown)
 }
 
 /// Every proxy adds to the header the address that called it, so only the last entries are vouched for:

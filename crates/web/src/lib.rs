@@ -4,8 +4,11 @@
 
 #![forbid(unsafe_code)]
 
+mod api_keys;
 mod body;
 mod caller;
+mod cors;
+mod gate;
 mod health;
 mod idempotency;
 mod openapi;
@@ -14,12 +17,18 @@ mod paging;
 mod parameters;
 mod passage;
 mod problem;
+mod protection;
+mod rate_limit;
 mod routing;
 mod scalar;
 mod server;
 mod streamed;
 mod telemetry;
 
+pub use api_keys::{ApiKeys, NoApiKey};
+pub use cors::{AnyOf, Cors, HeaderNames, Methods};
 pub use openapi::description;
+pub use protection::{Frames, Guarded, Protection, SecurityHeaders};
+pub use rate_limit::Rate;
 pub use server::{Settings, serve};
 pub use telemetry::{ABANDONED, Exchange, OTHER_METHOD, Telemetry, UNMATCHED};

@@ -9,7 +9,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
-use actix_web::{Error, ResponseError};
+use actix_web::{Error, HttpMessage, ResponseError};
 use application::caller::{self, Caller};
 use application::correlation::{self, CorrelationId};
 use application::deadline;
@@ -18,6 +18,7 @@ use tracing::{Instrument, Span};
 use uuid::Uuid;
 
 use crate::caller::caller;
+use crate::gate::is_of_the_api;
 use crate::problem::Problem;
 use crate::server::Settings;
 use crate::telemetry::{Journey, ProblemCode, Telemetry};
@@ -26,10 +27,6 @@ pub(crate) const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correla
 
 /// Requests that take longer are worth a warning.
 const SLOW: Duration = Duration::from_secs(1);
-
-const API_POLICY: &str = "default-src 'self'";
-/// Swagger UI writes styles and a script into its page.
-const DOCS_POLICY: &str = "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data:";
 
 /// How many requests are being answered right now.
 #[derive(Default)]
@@ -64,7 +61,7 @@ pub(crate) async fn on_time(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     match settings.request_deadline {
-        Some(allowed) if request.path().starts_with("/api/") => {
+        Some(allowed) if is_of_the_api(request.path()) => {
             deadline::scope(tokio::time::Instant::now() + allowed, next.call(request)).await
         }
         Some(_) | None => next.call(request).await,
@@ -80,11 +77,12 @@ pub(crate) async fn passage(
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
     let _passing = Passing::enter(in_flight);
     let id = correlation_id(request.headers());
-    let caller = caller(&request, &settings);
+    let (caller, shown) = caller(&request, &settings);
+    request.extensions_mut().insert(shown);
     let mut journey = Journey::new(telemetry, &request);
     let span = span(&id, &caller, &journey, &request);
     journey.began(&span, &request);
-    let policy = if request.path().starts_with("/docs") { DOCS_POLICY } else { API_POLICY };
+    let security = settings.protection.headers.of(request.path());
 
     let answer = async {
         let answer = next.call(request).await.map(in_our_form);
@@ -93,7 +91,12 @@ pub(crate) async fn passage(
     };
     let answer = caller::scope(caller, answer);
     let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
-    set_headers(response.headers_mut(), &id, policy);
+    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(CORRELATION_ID, id);
+    }
+    for (name, value) in security {
+        response.headers_mut().insert(name, value);
+    }
     Ok(response)
 }
 
@@ -154,21 +157,5 @@ fn tell<B>(answer: &Result<ServiceResponse<B>, Error>, journey: &mut Journey) {
         tracing::warn!(status, duration_ms, "slow request");
     } else {
         tracing::debug!(status, duration_ms, "request answered");
-    }
-}
-
-fn set_headers(headers: &mut HeaderMap, id: &CorrelationId, policy: &'static str) {
-    if let Ok(id) = HeaderValue::from_str(id.as_str()) {
-        headers.insert(CORRELATION_ID, id);
-    }
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (header::X_XSS_PROTECTION, "1; mode=block"),
-        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000; includeSubDomains"),
-        (header::REFERRER_POLICY, "strict-origin-when-cross-origin"),
-        (header::CONTENT_SECURITY_POLICY, policy),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
     }
 }

@@ -116,6 +116,48 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, kind, format!("the body may have at most {limit} bytes"))
     }
 
+    pub(crate) fn uri_too_long(limit: usize) -> Self {
+        let kind = Kind { code: "uri-too-long", title: "The URL is too long" };
+        let detail = format!("path and query may have at most {limit} bytes");
+        Self::new(StatusCode::URI_TOO_LONG, kind, detail)
+    }
+
+    pub(crate) fn headers_too_large(limit: usize) -> Self {
+        let kind = Kind { code: "headers-too-large", title: "The headers are too large" };
+        let detail = format!("the headers may have at most {limit} bytes");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, kind, detail)
+    }
+
+    /// It is not waited for any longer.
+    pub(crate) fn body_too_slow() -> Self {
+        let kind = Kind { code: "body-too-slow", title: "The request took too long to arrive" };
+        Self::new(StatusCode::REQUEST_TIMEOUT, kind, "the body did not arrive in time")
+    }
+
+    pub(crate) fn api_key_required() -> Self {
+        let kind = Kind { code: "api-key-required", title: "An API key is required" };
+        let detail = "send an API key, as Authorization: Bearer KEY or as X-API-Key: KEY";
+        Self::new(StatusCode::UNAUTHORIZED, kind, detail)
+    }
+
+    pub(crate) fn api_key_unknown() -> Self {
+        let kind = Kind { code: "api-key-unknown", title: "The API key is not known" };
+        Self::new(StatusCode::UNAUTHORIZED, kind, "the API key that was sent is not known here")
+    }
+
+    pub(crate) fn too_many_requests(wait: Duration) -> Self {
+        let kind = Kind { code: "too-many-requests", title: "Too many requests" };
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "this caller asks more often than it may")
+            .worth_another_try_after(wait)
+    }
+
+    pub(crate) fn overloaded() -> Self {
+        let kind = Kind { code: "overloaded", title: "The service is busy" };
+        let detail = "as many requests are under way as the service takes at the same time";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, kind, detail)
+            .worth_another_try_after(Duration::from_secs(1))
+    }
+
     pub(crate) fn not_json() -> Self {
         let kind = Kind { code: "not-json", title: "The media type is not supported" };
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, kind, "the body must be application/json")
@@ -297,6 +339,10 @@ impl ResponseError for Problem {
         response.extensions_mut().insert(ProblemCode(self.kind.code));
         if let Some(seconds) = self.retry_after {
             response.insert_header((header::RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            let challenge = HeaderValue::from_static("Bearer realm=\"globeco\"");
+            response.insert_header((header::WWW_AUTHENTICATE, challenge));
         }
         let body = ProblemBody {
             kind: format!("urn:globeco:problem:{}", self.kind.code),

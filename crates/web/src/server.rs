@@ -6,8 +6,6 @@ use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_cors::Cors;
-use actix_web::http::header::{ALLOW, LOCATION, RETRY_AFTER};
 use actix_web::middleware::{Compress, from_fn};
 use actix_web::web::{self, Data, PayloadConfig};
 use actix_web::{App, HttpServer};
@@ -15,9 +13,11 @@ use application::health::Health;
 use application::idempotency::Idempotency;
 use application::order_generation::OrderGeneration;
 
+use crate::cors::cors;
+use crate::gate::{Gate, gate};
 use crate::health::{self, Lifetime};
-use crate::idempotency::REPLAYED;
-use crate::passage::{CORRELATION_ID, InFlight, on_time, passage};
+use crate::passage::{InFlight, on_time, passage};
+use crate::protection::Protection;
 use crate::telemetry::{self, Telemetry};
 use crate::{openapi, order_generation, routing};
 
@@ -31,17 +31,12 @@ pub struct Settings {
     pub max_body_bytes: usize,
     /// What is done for a request of the API ends by then, its calls to the neighbours above all.
     pub request_deadline: Option<Duration>,
-    /// Origins whose pages may call; `*` for any.
-    pub cors_origins: Vec<String>,
+    pub protection: Protection,
     /// How many proxies stand before the service, whose word on who calls them is taken.
     pub trusted_proxies: usize,
     /// How long requests under way may take once the server stops.
     pub shutdown_timeout: Duration,
 }
-
-/// Longer than clients and load balancers keep a connection that nobody uses, mostly a minute: who closes it
-/// while the other begins to use it costs a request.
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// Serves order generation on `listener` until `shutdown` completes and the requests under way are answered.
 pub async fn serve(
@@ -60,6 +55,8 @@ pub async fn serve(
     let lifetime = Data::new(Lifetime::begin());
     let in_flight = Data::new(InFlight::default());
     let Settings { workers, shutdown_timeout, .. } = settings;
+    let Protection { keep_alive, head_timeout, .. } = settings.protection;
+    let entrance = Data::new(Gate::new(&settings.protection));
     let settings = Data::new(settings);
 
     let state = lifetime.clone();
@@ -71,9 +68,11 @@ pub async fn serve(
             .app_data(telemetry.clone())
             .app_data(state.clone())
             .app_data(in_flight.clone())
+            .app_data(entrance.clone())
             .app_data(settings.clone())
             .app_data(PayloadConfig::new(settings.max_body_bytes))
-            .wrap(cors(&settings.cors_origins))
+            .wrap(from_fn(gate))
+            .wrap(cors(&settings.protection.cors))
             .wrap(Compress::default())
             .wrap(from_fn(passage))
             .wrap(from_fn(on_time))
@@ -85,7 +84,8 @@ pub async fn serve(
     };
     let server = HttpServer::new(build)
         .workers(workers)
-        .keep_alive(KEEP_ALIVE)
+        .keep_alive(keep_alive)
+        .client_request_timeout(head_timeout)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals()
         .listen(listener)?
@@ -102,17 +102,4 @@ pub async fn serve(
         outcome = &mut server => outcome,
         () = stop => server.await,
     }
-}
-
-fn cors(origins: &[String]) -> Cors {
-    let cors = Cors::default()
-        .allow_any_method()
-        .allow_any_header()
-        .expose_headers([CORRELATION_ID, ALLOW, LOCATION, RETRY_AFTER, REPLAYED])
-        .max_age(600);
-    if origins.iter().any(|origin| origin == "*") {
-        // Any page may call, so none may do it with a user's cookies.
-        return cors.allow_any_origin().send_wildcard();
-    }
-    origins.iter().fold(cors, |cors, origin| cors.allowed_origin(origin))
 }

@@ -54,6 +54,15 @@ Examples:
   globeco health                           the service that HOST and PORT say
   globeco health http://127.0.0.1:8088";
 
+pub(super) const API_KEY: &str = "\
+The key is kept nowhere: hand it to the caller, who sends it as `Authorization: Bearer KEY` or `X-API-Key`.
+As soon as the service is given one key, whoever calls its API must show one.
+
+Examples:
+  globeco api-key portal
+  API_KEYS=portal:DIGEST,loader:DIGEST globeco serve order-generation
+  API_KEYS_FILE=/run/secrets/api-keys globeco serve order-generation";
+
 pub(super) const COMPLETIONS: &str = "\
 Examples:
   globeco completions bash > ~/.local/share/bash-completion/completions/globeco

@@ -151,6 +151,8 @@ impl Layers {
             }
         };
         let unusable = [
+            config.http.cors().err(),
+            config.protection.all_api_keys().err(),
             config.store.location().err(),
             config.telemetry.collector().err(),
             config.telemetry.sampling().err(),

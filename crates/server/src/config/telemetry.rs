@@ -210,7 +210,7 @@ fn decoded(text: &str) -> Option<String> {
 }
 
 /// `true` or `false`, as a file writes it or as a variable does.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Written {

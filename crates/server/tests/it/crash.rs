@@ -190,6 +190,8 @@ async fn a_service_asked_to_stop_answers_what_is_under_way_first() {
     let (answer, ()) = join(reply(site.client.post(rebalance)), stop).await;
     let status = process.ended().await;
 
+    // Whoever kept the connection goes elsewhere for the next request.
+    assert_eq!(answer.headers["connection"], "close");
     let answer = answer.expect(200);
     assert_eq!(status.code(), Some(0));
     let process = site.start(&[]);

@@ -20,6 +20,7 @@ mod mongodb;
 mod neighbours;
 mod problems;
 mod process;
+mod protection;
 mod rebalance;
 mod rebalances;
 mod telemetry;

@@ -35,10 +35,26 @@ const PROBLEMS: &[Problem] = &[
         example: ["invalid-query", "The request cannot be read", "Limit must be a non-negative integer"],
     },
     Problem {
+        status: "401",
+        description: "An API key is required, or the one that was sent is not known",
+        applies: |operation| operation.is_of_the_api(),
+        example: [
+            "api-key-unknown",
+            "The API key is not known",
+            "the API key that was sent is not known here",
+        ],
+    },
+    Problem {
         status: "404",
         description: "There is no such thing",
         applies: |operation| operation.is_of_the_api() && operation.path.contains('{'),
         example: ["model-not-found", "Not found", "Model 6835a1b2c3d4e5f6a7b8c9d0 not found"],
+    },
+    Problem {
+        status: "408",
+        description: "The body did not arrive in time",
+        applies: |operation| operation.has_body(),
+        example: ["body-too-slow", "The request took too long to arrive", "the body did not arrive in time"],
     },
     Problem {
         status: "409",
@@ -73,6 +89,12 @@ const PROBLEMS: &[Problem] = &[
         ],
     },
     Problem {
+        status: "429",
+        description: "The caller asks more often than it may; `Retry-After` says when to try again",
+        applies: |operation| operation.is_of_the_api(),
+        example: ["too-many-requests", "Too many requests", "this caller asks more often than it may"],
+    },
+    Problem {
         status: "500",
         description: "A fault of the service; its log has the cause, under the correlation id",
         applies: |operation| operation.is_of_the_api(),
@@ -80,7 +102,7 @@ const PROBLEMS: &[Problem] = &[
     },
     Problem {
         status: "503",
-        description: "The store or a neighbour is out; `Retry-After` says when to try again",
+        description: "The store or a neighbour is out, or the service is busy; `Retry-After` says when to try again",
         applies: |operation| operation.is_of_the_api(),
         example: ["store-unavailable", "The store is unavailable", "The store is unavailable"],
     },
@@ -107,6 +129,24 @@ pub(super) fn describe(document: &mut Value) {
         }
     }
     operations(document).for_each(describe_headers);
+    describe_api_keys(document);
+}
+
+/// Whoever runs the service decides whether it asks for keys.
+fn describe_api_keys(document: &mut Value) {
+    document["components"]["securitySchemes"] = json!({
+        "bearer": { "type": "http", "scheme": "bearer", "description": "Where the service asks for API keys" },
+        "api_key": {
+            "type": "apiKey", "in": "header", "name": "X-API-Key",
+            "description": "The same key, where `Authorization` has another use",
+        },
+    });
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (_, item) in paths.filter(|(path, _)| path.starts_with("/api/")) {
+        for operation in item.as_object_mut().into_iter().flat_map(|item| item.values_mut()) {
+            operation["security"] = json!([{}, { "bearer": [] }, { "api_key": [] }]);
+        }
+    }
 }
 
 impl Problem {
@@ -139,7 +179,7 @@ fn describe_headers(operation: &mut Value) {
             "required": true,
             "schema": { "type": "string", "example": CORRELATION_ID },
         });
-        if status == "503" {
+        if status == "503" || status == "429" {
             response["headers"]["Retry-After"] = json!({
                 "description": "Seconds to wait before another try, where that is known",
                 "schema": { "type": "integer", "minimum": 0, "example": 5 },
