@@ -5,11 +5,13 @@ pub mod models;
 pub mod ports;
 pub mod rebalance;
 pub mod rebalances;
+pub mod runs;
 mod self_test;
 
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::model::ChangeRefused;
 use domain::order_generation::problem::{BandPolicy, Refusal};
+use domain::order_generation::progress::Reason;
 use domain::order_generation::rebalance::Unsound;
 
 use crate::clock::Clock;
@@ -20,13 +22,16 @@ pub use self_test::is_self_test;
 use journal::Journal;
 use ports::{
     HoldingsSource, ModelRepository, Optimizer, OptimizerError, PortfolioDirectory, PriceSource,
-    RebalanceRepository,
+    RebalanceRepository, RebalanceRuns,
 };
+use runs::UnderWay;
 
 /// The order-generation use cases and the ports they run on.
 pub struct OrderGeneration {
     pub models: Box<dyn ModelRepository>,
     pub rebalances: Box<dyn RebalanceRepository>,
+    pub runs: Box<dyn RebalanceRuns>,
+    pub under_way: UnderWay,
     pub holdings: Box<dyn HoldingsSource>,
     pub prices: Box<dyn PriceSource>,
     pub portfolios: Box<dyn PortfolioDirectory>,
@@ -62,6 +67,12 @@ pub enum Error {
     ModelExists(ModelId),
     #[error("Rebalance {0} already exists")]
     RebalanceExists(RebalanceId),
+    #[error("Rebalance {0} was cancelled before it was completed")]
+    RunEnded(RebalanceId),
+    #[error("as many rebalances are under way as may be")]
+    TooManyRuns,
+    #[error("the service was stopped before the rebalance was completed")]
+    Interrupted,
     #[error("Model has been modified by another process")]
     ModelModified { source: repository::Error },
     #[error("Rebalance has been modified by another process")]
@@ -80,4 +91,44 @@ pub enum Error {
     Unsound { portfolio: PortfolioId, source: Unsound },
     #[error(transparent)]
     Repository(#[from] repository::Error),
+}
+
+impl Error {
+    /// Why a rebalance failed, for its record: with the code and the words that a caller who waited for it
+    /// is told.
+    pub fn reason(&self) -> Reason {
+        let internal = "Internal server error";
+        let (code, detail) = match self {
+            Self::Refused(refusal) | Self::AllRefused { refusal, .. } => {
+                return Reason { code: refusal.code().to_owned(), detail: self.to_string() };
+            }
+            Self::Interrupted => {
+                return Reason { code: "interrupted".to_owned(), detail: self.to_string() };
+            }
+            Self::Upstream(_) => ("external-service-unavailable", "External service unavailable"),
+            Self::Optimizer(OptimizerError::OutOfTime) => {
+                ("optimizer-out-of-time", "The optimiser had no answer in time")
+            }
+            Self::Repository(repository::Error::Unavailable { .. }) => {
+                ("store-unavailable", "The store is unavailable")
+            }
+            Self::Unsound { .. } => ("unsound-answer", internal),
+            Self::Optimizer(_)
+            | Self::Repository(_)
+            | Self::UnknownModel(_)
+            | Self::UnknownRebalance(_)
+            | Self::NotInRebalance { .. }
+            | Self::UnknownPortfolio(_)
+            | Self::DoesNotFollow { .. }
+            | Self::NameTaken(_)
+            | Self::ModelExists(_)
+            | Self::RebalanceExists(_)
+            | Self::RunEnded(_)
+            | Self::TooManyRuns
+            | Self::ModelModified { .. }
+            | Self::RebalanceModified { .. }
+            | Self::ChangeRefused(_) => ("internal-error", internal),
+        };
+        Reason { code: code.to_owned(), detail: detail.to_owned() }
+    }
 }

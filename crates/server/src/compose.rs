@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use application::health::Health;
 use application::idempotency::Idempotency;
+use application::order_generation::runs::{RunSettings, UnderWay};
 use application::order_generation::{OrderGeneration, Policy};
 use upstream_http::{BreakerRules, CacheSize, Calls, Endpoint, Neighbours, Observer};
 
@@ -31,7 +32,7 @@ pub(crate) struct Composed {
 pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyhow::Result<Composed> {
     let meter = metrics.meter();
     let store = Store::open(&config.store).await?;
-    let Ports { models, rebalances, idempotency_keys, probe } = store.ports();
+    let Ports { models, rebalances, runs, idempotency_keys, probe } = store.ports();
     let observer: Arc<dyn Observer> = Arc::new(NeighbourFigures::new(meter));
     let neighbours = Neighbours::new(&upstream(config), &observer)?;
     for (service, state) in neighbours.breakers() {
@@ -43,6 +44,11 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
     let app = OrderGeneration {
         models: Box::new(Observed { inner: models, figures: figures.clone() }),
         rebalances: Box::new(Observed { inner: rebalances, figures: figures.clone() }),
+        runs: Box::new(Observed { inner: runs, figures: figures.clone() }),
+        under_way: UnderWay::new(RunSettings {
+            at_most: config.rebalance.max_async,
+            lease: config.rebalance.lease,
+        }),
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),
         portfolios: Box::new(neighbours.directory),

@@ -68,6 +68,8 @@ const VARIABLES: &[(&str, &str, Form)] = &[
     ("OPTIMIZER", "rebalance.optimizer", Form::Text),
     ("OPTIMIZATION_TIMEOUT", "rebalance.optimization_timeout_seconds", Form::Number),
     ("OPTIMIZATION_WORKERS", "rebalance.optimization_workers", Form::Number),
+    ("MAX_ASYNC_REBALANCES", "rebalance.max_async", Form::Number),
+    ("REBALANCE_LEASE_MS", "rebalance.lease_milliseconds", Form::Number),
     ("PORTFOLIO_ACCOUNTING_SERVICE_URL", "neighbours.portfolio_accounting_url", Form::Text),
     ("SECURITY_SERVICE_URL", "neighbours.security_url", Form::Text),
     ("PRICING_SERVICE_URL", "neighbours.pricing_url", Form::Text),
@@ -229,6 +231,9 @@ pub struct Rebalance {
     #[serde(rename = "optimization_timeout_seconds", deserialize_with = "seconds")]
     pub optimization_timeout: Duration,
     pub optimization_workers: usize,
+    pub max_async: usize,
+    #[serde(rename = "lease_milliseconds", deserialize_with = "milliseconds")]
+    pub lease: Duration,
     /// No setting: tests run the service in a program of their own, which is no worker.
     #[serde(skip)]
     pub worker_program: Option<PathBuf>,

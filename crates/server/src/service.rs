@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::select;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use crate::compose::{self, Composed};
 use crate::config::Config;
@@ -67,14 +69,30 @@ impl Service {
             trusted_proxies: config.http.trusted_proxies,
             shutdown_timeout: config.http.shutdown_timeout,
         };
+        let (stopping, stopped_at) = oneshot::channel();
+        let shutdown = async move {
+            shutdown.await;
+            // Whoever waits for it has not ended before.
+            let _ = stopping.send(Instant::now());
+        };
         tracing::info!(%address, "order generation is listening");
 
-        let serve =
-            web::serve(listener, app, idempotency, health.clone(), Arc::new(telemetry), settings, shutdown);
+        let serve = web::serve(
+            listener,
+            app.clone(),
+            idempotency,
+            health.clone(),
+            Arc::new(telemetry),
+            settings,
+            shutdown,
+        );
         select! {
             served = serve => served.context("the HTTP server failed")?,
             () = health.watch(config.neighbours.probe_pause) => {}
+            () = app.watch_runs() => {}
         }
+        let since = stopped_at.await.unwrap_or_else(|_| Instant::now());
+        app.drain(since + config.http.shutdown_timeout).await;
         store.close().await;
         metrics.stop().await;
         tracing::info!("order generation has stopped");

@@ -3,7 +3,7 @@
 use anyhow::Context;
 use application::health::StoreProbe;
 use application::idempotency::IdempotencyKeys;
-use application::order_generation::ports::{ModelRepository, RebalanceRepository};
+use application::order_generation::ports::{ModelRepository, RebalanceRepository, RebalanceRuns};
 use store_mongodb::MongoStore;
 use store_sqlite::SqliteStore;
 
@@ -19,6 +19,7 @@ pub(crate) enum Store {
 pub(crate) struct Ports {
     pub(crate) models: Box<dyn ModelRepository>,
     pub(crate) rebalances: Box<dyn RebalanceRepository>,
+    pub(crate) runs: Box<dyn RebalanceRuns>,
     pub(crate) idempotency_keys: Box<dyn IdempotencyKeys>,
     pub(crate) probe: Box<dyn StoreProbe>,
 }
@@ -75,11 +76,18 @@ impl Store {
     pub(crate) fn ports(&self) -> Ports {
         fn ports<S>(store: &S) -> Ports
         where
-            S: ModelRepository + RebalanceRepository + IdempotencyKeys + StoreProbe + Clone + 'static,
+            S: ModelRepository
+                + RebalanceRepository
+                + RebalanceRuns
+                + IdempotencyKeys
+                + StoreProbe
+                + Clone
+                + 'static,
         {
             Ports {
                 models: Box::new(store.clone()),
                 rebalances: Box::new(store.clone()),
+                runs: Box::new(store.clone()),
                 idempotency_keys: Box::new(store.clone()),
                 probe: Box::new(store.clone()),
             }

@@ -49,6 +49,10 @@ impl Lifetime {
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
 }
 
 pub(crate) fn routes(config: &mut ServiceConfig) {

@@ -17,6 +17,7 @@ use utoipa::OpenApi;
 use utoipa_swagger_ui::Config;
 
 use crate::health;
+use crate::order_generation::events::{self, ProgressBody};
 use crate::order_generation::models::{self, ModelBody, NewModelBody, PortfoliosBody, ReplacedModelBody};
 use crate::order_generation::rebalance::{self, OutcomeBody};
 use crate::order_generation::rebalances::{
@@ -45,10 +46,11 @@ const DESCRIPTION: &str = "/openapi.json";
         models::add_portfolios, models::remove_portfolios,
         rebalance::model, rebalance::portfolio,
         rebalances::list, rebalances::containing, rebalances::find, rebalances::portfolios,
-        rebalances::positions, rebalances::delete,
+        rebalances::positions, rebalances::delete, events::events,
         health::live, health::ready, health::detailed, telemetry::metrics,
     ),
     components(schemas(
+        ProgressBody,
         ModelBody, NewModelBody, ReplacedModelBody, PortfoliosBody, models::PositionBody,
         OutcomeBody, RebalanceBody, ContainingBody, PortfolioWithPositionsBody, PositionBody, ProblemBody,
     )),

@@ -1,5 +1,6 @@
 //! The routes of the Order Generation Service.
 
+pub(crate) mod events;
 pub(crate) mod models;
 pub(crate) mod rebalance;
 pub(crate) mod rebalances;
@@ -49,6 +50,10 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(resource(
             "/api/v1/rebalance/{rebalance_id}",
             [(Method::GET, web::to(rebalances::find)), (Method::DELETE, web::to(rebalances::delete))],
+        ))
+        .service(resource(
+            "/api/v1/rebalance/{rebalance_id}/events",
+            [(Method::GET, web::to(events::events))],
         ))
         .service(resource(
             "/api/v1/rebalance/{rebalance_id}/portfolios",

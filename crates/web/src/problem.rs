@@ -242,6 +242,15 @@ impl From<order_generation::Error> for Problem {
             E::NameTaken(_) => Self::conflict("name-taken", error),
             E::ModelExists(_) => Self::conflict("model-exists", error),
             E::RebalanceExists(_) => Self::conflict("rebalance-exists", error),
+            E::RunEnded(_) => Self::conflict("rebalance-cancelled", error),
+            E::TooManyRuns => {
+                let kind = Kind { code: "too-many-rebalances", title: "Too many rebalances are under way" };
+                Self::unavailable(kind, &error)
+            }
+            E::Interrupted => {
+                let kind = Kind { code: "interrupted", title: "The service was stopped" };
+                Self::unavailable(kind, &error)
+            }
             E::ModelModified { .. } => Self::conflict("model-modified", error),
             E::RebalanceModified { .. } => Self::conflict("rebalance-modified", error),
             E::ChangeRefused(refused) => refused.into(),

@@ -15,6 +15,9 @@ pub trait Journal: Send + Sync {
     /// A rebalance that was to be kept has ended.
     fn rebalance(&self, _entry: &RebalanceEntry<'_>) {}
 
+    /// The same of a run, whose portfolios are not in memory any more.
+    fn run(&self, _entry: &RunEntry<'_>) {}
+
     fn rebalance_deletion(&self, _id: &RebalanceId, _result: Result<Version, &Error>) {}
 }
 
@@ -53,6 +56,13 @@ pub struct RebalanceEntry<'a> {
     pub subject: Subject<'a>,
     pub rebalance: &'a RebalanceId,
     pub result: Result<&'a Outcome, &'a Error>,
+}
+
+pub struct RunEntry<'a> {
+    pub model: &'a ModelId,
+    pub rebalance: &'a RebalanceId,
+    /// How many portfolios were rebalanced, and how many failed.
+    pub result: Result<(usize, usize), &'a Error>,
 }
 
 /// What is rebalanced.

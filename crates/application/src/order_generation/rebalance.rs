@@ -16,10 +16,11 @@ use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, R
 use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
 use futures_util::future::join;
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::journal::{RebalanceEntry, Subject};
 use super::ports::OptimizerError;
+use super::runs::CHUNK;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
 use crate::{identity, repository, upstream};
@@ -43,6 +44,20 @@ pub struct Outcome<Failure = Refusal> {
     pub portfolios: Vec<PortfolioOutcome<Failure>>,
 }
 
+/// What a rebalance of one model did.
+pub enum Rebalanced {
+    InMemory(Box<Outcome>),
+    /// It has more portfolios than are held in memory.
+    Kept(KeptOutcome),
+}
+
+/// An outcome that is read from its record, portfolio by portfolio in the model's order.
+pub struct KeptOutcome {
+    pub id: RebalanceId,
+    pub date: Timestamp,
+    pub portfolios: BoxStream<'static, Result<PortfolioOutcome<FailedPortfolio>, repository::Error>>,
+}
+
 pub struct PortfolioOutcome<Failure = Refusal> {
     pub portfolio: PortfolioId,
     /// `None` when the directory does not know it, or could not be asked.
@@ -59,21 +74,47 @@ impl OrderGeneration {
     ///
     /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
     /// recorded. Neither is it when a neighbour is out.
+    ///
+    /// More than [`CHUNK`] portfolios are rebalanced as a run, which others see while it is under way.
     #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance model", model_id = %id))]
-    pub async fn rebalance_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
+    pub async fn rebalance_model(
+        self: &Arc<Self>,
+        id: &ModelId,
+        request: RebalanceRequest,
+    ) -> Result<Rebalanced, Error> {
         let keep_as = request.keep_as;
-        let done = self.try_model(id, request).await;
-        self.told(Subject::Model(id), keep_as, done)
+        let subject = Subject::Model(id);
+        match self.try_model(id, request).await {
+            Ok(Rebalanced::InMemory(outcome)) => self
+                .told(subject, keep_as, Ok(*outcome))
+                .map(|outcome| Rebalanced::InMemory(Box::new(outcome))),
+            // The run has told.
+            Ok(kept @ Rebalanced::Kept(_)) => Ok(kept),
+            Err(error) => {
+                self.told(subject, keep_as, Err(error)).map(|outcome| Rebalanced::InMemory(Box::new(outcome)))
+            }
+        }
     }
 
-    async fn try_model(&self, id: &ModelId, request: RebalanceRequest) -> Result<Outcome, Error> {
+    async fn try_model(
+        self: &Arc<Self>,
+        id: &ModelId,
+        request: RebalanceRequest,
+    ) -> Result<Rebalanced, Error> {
         let model = self.model(id).await?;
+        if let Some(keep_as) = request.keep_as
+            && CHUNK < model.followers.as_slice().len()
+        {
+            self.run_to_the_end(model.clone(), keep_as, request.rules).await?;
+            let open = self.rebalance(&keep_as).await?;
+            return Ok(Rebalanced::Kept(self.outcome_of(open, Some(&model))));
+        }
         let outcome = self.decide(&model, request, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
         }
         self.keep(&model, &outcome).await?;
-        Ok(outcome)
+        Ok(Rebalanced::InMemory(Box::new(outcome)))
     }
 
     /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
@@ -115,7 +156,7 @@ impl OrderGeneration {
     }
 
     /// A dry run changes nothing that an account would be kept of.
-    fn told(
+    pub(super) fn told(
         &self,
         subject: Subject<'_>,
         keep_as: Option<RebalanceId>,
@@ -144,11 +185,7 @@ impl OrderGeneration {
         let priced_model =
             PricedModel::new(&model.positions, &prices, &rules, self.policy.bands).map_err(Error::Refused)?;
 
-        let decided = stream::iter(portfolios.iter().zip(&holdings))
-            .map(|(portfolio, holdings)| self.decide_portfolio(&priced_model, portfolio, holdings))
-            .buffered(self.policy.max_parallel)
-            .try_collect::<Vec<_>>()
-            .await?;
+        let decided = self.decide_all(&priced_model, portfolios, &holdings).await?;
 
         let outcome = |((portfolio, name), result): ((&PortfolioId, _), _)| PortfolioOutcome {
             portfolio: portfolio.clone(),
@@ -165,9 +202,12 @@ impl OrderGeneration {
     }
 
     /// The first failure drops the calls that are still under way.
-    async fn holdings_of(&self, portfolios: &[PortfolioId]) -> Result<Vec<Holdings>, upstream::Error> {
-        stream::iter(portfolios)
-            .map(|portfolio| self.holdings.holdings(portfolio))
+    pub(super) async fn holdings_of(
+        &self,
+        portfolios: &[PortfolioId],
+    ) -> Result<Vec<Holdings>, upstream::Error> {
+        stream::iter(0..portfolios.len())
+            .map(|idx| self.holdings.holdings(&portfolios[idx]))
             .buffered(self.policy.max_parallel)
             .try_collect()
             .await
@@ -177,18 +217,18 @@ impl OrderGeneration {
     /// failure nobody is asked any more: a hanging directory must not hold up a large model.
     pub(super) async fn names_of(&self, portfolios: &[PortfolioId]) -> Vec<Option<String>> {
         let is_out = AtomicBool::new(false);
-        let name = async |portfolio: &PortfolioId| {
+        let name = async |idx: usize| {
             if is_out.load(Ordering::Relaxed) {
                 return None;
             }
-            self.portfolios.name(portfolio).await.unwrap_or_else(|error| {
+            self.portfolios.name(&portfolios[idx]).await.unwrap_or_else(|error| {
                 if !is_out.swap(true, Ordering::Relaxed) {
                     tracing::warn!(error = %Chain(&error), "portfolios go without names");
                 }
                 None
             })
         };
-        stream::iter(portfolios).map(name).buffered(self.policy.max_parallel).collect().await
+        stream::iter(0..portfolios.len()).map(name).buffered(self.policy.max_parallel).collect().await
     }
 
     /// One price for every security that the model wants or a portfolio holds.
@@ -197,6 +237,19 @@ impl OrderGeneration {
         let held = holdings.iter().flat_map(Holdings::securities);
         let securities: Vec<SecurityId> = wanted.chain(held).collect::<BTreeSet<_>>().into_iter().collect();
         self.prices.prices(&securities).await
+    }
+
+    pub(super) async fn decide_all(
+        &self,
+        priced: &PricedModel<'_>,
+        portfolios: &[PortfolioId],
+        holdings: &[Holdings],
+    ) -> Result<Vec<Result<PortfolioRebalance, Refusal>>, Error> {
+        stream::iter(0..portfolios.len())
+            .map(|idx| self.decide_portfolio(priced, &portfolios[idx], &holdings[idx]))
+            .buffered(self.policy.max_parallel)
+            .try_collect()
+            .await
     }
 
     async fn decide_portfolio(
@@ -234,7 +287,7 @@ impl OrderGeneration {
             date: outcome.date,
             rules: outcome.rules.clone(),
             status: RebalanceStatus::Completed,
-            failed: outcome.portfolios.iter().filter_map(failed).collect(),
+            failed: outcome.portfolios.iter().filter_map(failed_one).collect(),
             version: Version::FIRST,
             created_at: outcome.date,
         };
@@ -250,13 +303,13 @@ impl OrderGeneration {
     }
 }
 
-fn failed(decided: &PortfolioOutcome) -> Option<FailedPortfolio> {
-    let refusal = decided.result.as_ref().err()?;
-    Some(FailedPortfolio {
-        portfolio: decided.portfolio.clone(),
-        code: refusal.code().to_owned(),
-        detail: refusal.to_string(),
-    })
+fn failed_one(decided: &PortfolioOutcome) -> Option<FailedPortfolio> {
+    Some(failed(&decided.portfolio, decided.result.as_ref().err()?))
+}
+
+pub(super) fn failed(portfolio: &PortfolioId, refusal: &Refusal) -> FailedPortfolio {
+    let (code, detail) = (refusal.code().to_owned(), refusal.to_string());
+    FailedPortfolio { portfolio: portfolio.clone(), code, detail }
 }
 
 fn refused_by_all(outcome: &Outcome) -> Option<Error> {

@@ -5,7 +5,7 @@ mod fault;
 
 use application::order_generation::Error;
 use application::order_generation::journal::{
-    Journal, ModelAct, ModelEntry, RebalanceEntry, Subject, Versions,
+    Journal, ModelAct, ModelEntry, RebalanceEntry, RunEntry, Subject, Versions,
 };
 use application::order_generation::rebalance::Outcome;
 use domain::identifier::RebalanceId;
@@ -115,6 +115,34 @@ impl Journal for Account {
             "rebalance"
         );
         self.count(if portfolio.is_none() { "model" } else { "portfolio" }, result);
+    }
+
+    fn run(&self, entry: &RunEntry<'_>) {
+        let RunEntry { model, rebalance, result } = *entry;
+        let (outcome, reason) = outcome(&result);
+        let (rebalanced, failed) = result.unwrap_or_else(|error| portfolios(Err(error)));
+        tracing::info!(
+            target: "audit",
+            action = "rebalance-model",
+            rebalance_id = %rebalance,
+            model_id = %model,
+            rebalanced,
+            failed,
+            outcome,
+            reason,
+            "rebalance"
+        );
+        let status = match result {
+            Ok((_, 0)) => "rebalanced",
+            Ok(_) => "partial",
+            Err(error) => fault(error).0,
+        };
+        self.rebalances.add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status)]);
+        for (status, count) in [("rebalanced", rebalanced), ("failed", failed)] {
+            if 0 < count {
+                self.portfolios.add(count as u64, &[KeyValue::new("status", status)]);
+            }
+        }
     }
 
     fn rebalance_deletion(&self, id: &RebalanceId, result: Result<Version, &Error>) {

@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use application::idempotency::{Answer, Claim, Claimed, IdempotencyKeys, Key, OperationId};
 use application::order_generation::ports::{
-    Direction, ModelKey, ModelRepository, OpenRebalance, Page, RebalanceKey, RebalanceRepository,
+    Direction, Ending, Holder, Lease, ModelKey, ModelRepository, OpenRebalance, Page, RebalanceKey,
+    RebalanceRepository, RebalanceRuns,
 };
 use application::repository::Error;
 use async_trait::async_trait;
 use domain::Timestamp;
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::model::{Model, ModelContent};
-use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance};
+use domain::order_generation::progress::{Progress, Reason};
+use domain::order_generation::rebalance::{PortfolioRebalance, Rebalance, RebalanceHeader};
 use domain::version::Version;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -138,6 +140,16 @@ impl Observed<dyn RebalanceRepository> {
     }
 }
 
+impl Observed<dyn RebalanceRuns> {
+    async fn observe<T>(
+        &self,
+        operation: &'static str,
+        command: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        self.figures.observe("rebalances", operation, command).await
+    }
+}
+
 impl Observed<dyn IdempotencyKeys> {
     async fn observe<T>(
         &self,
@@ -209,6 +221,39 @@ impl RebalanceRepository for Observed<dyn RebalanceRepository> {
 
     async fn delete(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
         self.observe("delete", self.inner.delete(id, expected)).await
+    }
+}
+
+#[async_trait]
+impl RebalanceRuns for Observed<dyn RebalanceRuns> {
+    async fn start(&self, header: &RebalanceHeader, lease: Lease) -> Result<(), Error> {
+        self.observe("start", self.inner.start(header, lease)).await
+    }
+
+    async fn append(
+        &self,
+        id: &RebalanceId,
+        holder: Holder,
+        first: usize,
+        portfolios: &[PortfolioRebalance],
+    ) -> Result<bool, Error> {
+        self.observe("append", self.inner.append(id, holder, first, portfolios)).await
+    }
+
+    async fn renew(&self, id: &RebalanceId, lease: Lease, progress: Progress) -> Result<bool, Error> {
+        self.observe("renew", self.inner.renew(id, lease, progress)).await
+    }
+
+    async fn finish(&self, id: &RebalanceId, holder: Holder, ending: &Ending) -> Result<bool, Error> {
+        self.observe("finish", self.inner.finish(id, holder, ending)).await
+    }
+
+    async fn cancel(&self, id: &RebalanceId, expected: Version) -> Result<(), Error> {
+        self.observe("cancel", self.inner.cancel(id, expected)).await
+    }
+
+    async fn expire(&self, reason: &Reason) -> Result<Vec<RebalanceId>, Error> {
+        self.observe("expire", self.inner.expire(reason)).await
     }
 }
 

@@ -23,5 +23,6 @@ mod process;
 mod protection;
 mod rebalance;
 mod rebalances;
+mod runs;
 mod telemetry;
 mod trading_rules;

@@ -25,6 +25,7 @@ pub(crate) const RESOURCES: &[(&str, &str)] = &[
     ("/api/v1/rebalances", "GET"),
     ("/api/v1/rebalances/portfolios", "POST"),
     ("/api/v1/rebalance/{rebalance_id}", "GET, DELETE"),
+    ("/api/v1/rebalance/{rebalance_id}/events", "GET"),
     ("/api/v1/rebalance/{rebalance_id}/portfolios", "GET"),
     ("/api/v1/rebalance/{rebalance_id}/portfolio/{portfolio_id}/positions", "GET"),
     ("/health/live", "GET"),

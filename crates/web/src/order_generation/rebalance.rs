@@ -1,24 +1,31 @@
 //! Rebalancing over HTTP.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
-use actix_web::HttpResponse;
+use actix_web::http::header::{ContentType, HeaderMap, LOCATION};
 use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse};
 use application::idempotency::OperationId;
-use application::order_generation::rebalance::{Outcome, PortfolioOutcome, RebalanceRequest};
+use application::order_generation::rebalance::{
+    KeptOutcome, Outcome, PortfolioOutcome, RebalanceRequest, Rebalanced,
+};
 use application::order_generation::{Error, OrderGeneration};
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::order_generation::optimum::Method;
 use domain::order_generation::problem::Refusal;
-use domain::order_generation::progress::Reason;
+use domain::order_generation::progress::{Reason, RebalanceStatus};
 use domain::order_generation::rebalance::{
-    FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, RebalancedPosition, Side, Trade,
+    FailedPortfolio, Optimality, OptimalityStatus, PortfolioRebalance, RebalanceHeader, RebalancedPosition,
+    Side, Trade,
 };
 use domain::order_generation::trading_rules::TradingRules;
+use futures_util::TryStreamExt;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use utoipa::{IntoParams, ToSchema};
 
+use super::rebalances::RebalanceBody;
 use super::trading_rules::{RuleBody, TradingRulesBody, trading_rules};
 use crate::body::OptionalBody;
 use crate::idempotency::{IdempotencyKeyHeader, Once, Operation};
@@ -26,6 +33,7 @@ use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdTe
 use crate::parameters::Parameters;
 use crate::problem::Problem;
 use crate::scalar::{as_text, civil};
+use crate::streamed;
 
 /// What a rebalance did to one portfolio.
 #[derive(Serialize, ToSchema)]
@@ -235,30 +243,37 @@ impl<'a> From<&'a FailedPortfolio> for ReasonBody<'a> {
     }
 }
 
+impl<'a> ReasonBody<'a> {
+    /// Why a rebalance failed as a whole.
+    pub(super) fn of(status: &'a RebalanceStatus) -> Option<Self> {
+        match status {
+            RebalanceStatus::Failed { reason, .. } => Some(Self::from(reason)),
+            RebalanceStatus::Running(_) | RebalanceStatus::Completed | RebalanceStatus::Cancelled(_) => None,
+        }
+    }
+}
+
 impl<'a> OutcomeBody<'a> {
-    fn all<F>(outcome: &'a Outcome<F>) -> Vec<Self>
-    where
-        ReasonBody<'a>: From<&'a F>,
-    {
-        outcome.portfolios.iter().map(|decided| Self::new(outcome, decided)).collect()
+    fn all(outcome: &'a Outcome) -> Vec<Self> {
+        let trade_date = civil(outcome.date.date_naive());
+        let body = |decided| Self::new(outcome.kept_as, &trade_date, decided);
+        outcome.portfolios.iter().map(body).collect()
     }
 
-    fn new<F>(outcome: &'a Outcome<F>, decided: &'a PortfolioOutcome<F>) -> Self
+    fn new<F>(kept_as: Option<RebalanceId>, trade_date: &str, decided: &'a PortfolioOutcome<F>) -> Self
     where
         ReasonBody<'a>: From<&'a F>,
     {
         let rebalanced = decided.result.as_ref().ok();
-        let trade_date = civil(outcome.date.date_naive());
         Self {
             portfolio_id: decided.portfolio.as_str(),
             portfolio_name: decided.name.as_deref(),
-            rebalance_id: outcome.kept_as.map(|id| id.to_string()),
+            rebalance_id: kept_as.map(|id| id.to_string()),
             status: if rebalanced.is_some() { StatusBody::Rebalanced } else { StatusBody::Failed },
             error: decided.result.as_ref().err().map(ReasonBody::from),
             optimality: rebalanced.map(|rebalanced| OptimalityBody::from(&rebalanced.optimality)),
             trading_costs: rebalanced.map(|rebalanced| rebalanced.trading_costs.to_string()),
-            transactions: rebalanced
-                .map_or_else(Vec::new, |rebalanced| transactions(rebalanced, &trade_date)),
+            transactions: rebalanced.map_or_else(Vec::new, |rebalanced| transactions(rebalanced, trade_date)),
             drifts: rebalanced.map_or_else(Vec::new, drifts),
         }
     }
@@ -312,8 +327,10 @@ pub(crate) struct DryRunQuery {
 
 /// A rebalance that was asked for.
 struct Rebalancing<'a> {
-    app: &'a OrderGeneration,
+    app: &'a Arc<OrderGeneration>,
     whose: Whose,
+    /// Nobody waits for its end.
+    asynchronous: bool,
     rules: Option<TradingRules>,
 }
 
@@ -331,29 +348,49 @@ impl Rebalancing<'_> {
         body: &OptionalBody,
     ) -> Result<HttpResponse, Problem> {
         if parameters.flag("dry_run", false)? {
-            return Ok(self.response(&self.outcome(None).await?));
+            return self.response(self.outcome(None).await?).await;
         }
         let model = parameters.text("model_id").filter(|_| matches!(self.whose, Whose::Portfolio { .. }));
         once.answer(&[model.unwrap_or_default().as_bytes(), body.bytes()], self).await
     }
 
-    async fn outcome(&self, keep_as: Option<RebalanceId>) -> Result<Outcome, Error> {
+    async fn outcome(&self, keep_as: Option<RebalanceId>) -> Result<Rebalanced, Error> {
         let request = RebalanceRequest { keep_as, rules: self.rules.clone() };
         match &self.whose {
             Whose::ModelsPortfolios(model) => self.app.rebalance_model(model, request).await,
-            Whose::Portfolio { id, model } => self.app.rebalance_portfolio(id, model.as_ref(), request).await,
+            Whose::Portfolio { id, model } => {
+                let outcome = self.app.rebalance_portfolio(id, model.as_ref(), request).await?;
+                Ok(Rebalanced::InMemory(Box::new(outcome)))
+            }
         }
     }
 
-    fn response<F>(&self, outcome: &Outcome<F>) -> HttpResponse
-    where
-        for<'a> ReasonBody<'a>: From<&'a F>,
-    {
-        let bodies = OutcomeBody::all(outcome);
-        match self.whose {
+    async fn response(&self, rebalanced: Rebalanced) -> Result<HttpResponse, Problem> {
+        let outcome = match rebalanced {
+            Rebalanced::InMemory(outcome) => outcome,
+            Rebalanced::Kept(kept) => return self.read(kept).await,
+        };
+        let bodies = OutcomeBody::all(&outcome);
+        Ok(match self.whose {
             Whose::ModelsPortfolios(_) => HttpResponse::Ok().json(bodies),
             Whose::Portfolio { .. } => {
                 HttpResponse::Ok().json(bodies.first().expect("one portfolio was asked for"))
+            }
+        })
+    }
+
+    /// The reply, while it is read.
+    async fn read(&self, outcome: KeptOutcome) -> Result<HttpResponse, Problem> {
+        let KeptOutcome { id, date, mut portfolios } = outcome;
+        let trade_date = civil(date.date_naive());
+        let body = move |decided| json(&OutcomeBody::new(Some(id), &trade_date, &decided));
+        match self.whose {
+            Whose::ModelsPortfolios(_) => {
+                streamed::list("[".to_owned(), portfolios.map_ok(body), "]".to_owned()).await
+            }
+            Whose::Portfolio { .. } => {
+                let decided = portfolios.try_next().await?.expect("one portfolio was asked for");
+                Ok(HttpResponse::Ok().content_type(ContentType::json()).body(body(decided)))
             }
         }
     }
@@ -365,26 +402,85 @@ impl Operation for Rebalancing<'_> {
     }
 
     async fn perform(&self, OperationId(id): OperationId) -> Result<Option<HttpResponse>, Problem> {
-        match self.outcome(Some(RebalanceId::from_bytes(id))).await {
-            Ok(outcome) => Ok(Some(self.response(&outcome))),
+        let id = RebalanceId::from_bytes(id);
+        let performed = match &self.whose {
+            Whose::ModelsPortfolios(model) if self.asynchronous => {
+                let started = self.app.start_rebalance(model, id, self.rules.clone()).await;
+                started.map(|header| Ok(accepted(&header, 0)))
+            }
+            Whose::ModelsPortfolios(_) | Whose::Portfolio { .. } => match self.outcome(Some(id)).await {
+                Ok(rebalanced) => Ok(self.response(rebalanced).await),
+                Err(error) => Err(error),
+            },
+        };
+        match performed {
+            Ok(response) => response.map(Some),
             Err(Error::RebalanceExists(_)) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
 
     async fn kept(&self, OperationId(id): OperationId) -> Result<Option<HttpResponse>, Problem> {
-        let kept = self.app.kept_outcome(&RebalanceId::from_bytes(id)).await?;
-        Ok(kept.map(|outcome| self.response(&outcome)))
+        let open = match self.app.rebalance(&RebalanceId::from_bytes(id)).await {
+            Ok(open) => open,
+            Err(Error::UnknownRebalance(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if self.asynchronous {
+            return Ok(Some(accepted(&open.header, open.number_of_portfolios())));
+        }
+        match open.header.status {
+            RebalanceStatus::Completed => self.read(self.app.kept_outcome(open).await?).await.map(Some),
+            RebalanceStatus::Running(_) => Err(Problem::request_in_flight()),
+            // Of what is waited for, nothing is kept that did not complete.
+            RebalanceStatus::Failed { .. } | RebalanceStatus::Cancelled(_) => {
+                self.app.forget_incomplete(&open.header).await?;
+                Ok(None)
+            }
+        }
     }
+}
+
+/// Whether the client does not want to wait (RFC 7240).
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all("prefer").filter_map(|value| value.to_str().ok());
+    let mut names = preferences
+        .flat_map(|value| value.split(','))
+        .map(|preference| preference.split([';', '=']).next().unwrap_or_default().trim());
+    names.any(|name| name.eq_ignore_ascii_case("respond-async"))
+}
+
+fn accepted(header: &RebalanceHeader, number_of_portfolios: usize) -> HttpResponse {
+    HttpResponse::Accepted()
+        .insert_header((LOCATION, format!("/api/v1/rebalance/{}", header.id)))
+        .insert_header(("preference-applied", "respond-async"))
+        .json(RebalanceBody::new(header, number_of_portfolios, Vec::new()))
+}
+
+fn json(body: &impl Serialize) -> String {
+    serde_json::to_string(body).expect("strings, numbers, lists and structs serialise")
+}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes the header to clients; `prefers_async` reads it")]
+pub(crate) struct PreferHeader {
+    /// `respond-async`: answer 202 at once, with the record that will tell what becomes of the rebalance
+    /// (RFC 7240). A dry run ignores it.
+    #[param(rename = "Prefer", example = "respond-async")]
+    prefer: Option<String>,
 }
 
 /// Rebalances every portfolio that follows a model, and keeps the record.
 ///
 /// A portfolio that cannot be rebalanced is FAILED with its reason, and the others go on. If none can,
 /// or a neighbour is out, nothing is kept.
+///
+/// While it is under way, a large rebalance can be seen as one that is RUNNING. With `Prefer: respond-async`
+/// nobody waits for its end: its record tells what became of it, an outage too, and a delete cancels it.
 #[utoipa::path(
     post, path = "/api/v1/model/{model_id}/rebalance", tag = "rebalance", operation_id = "rebalance_model",
-    params(("model_id" = ModelIdText, Path, description = "The model"), DryRunQuery, IdempotencyKeyHeader),
+    params(("model_id" = ModelIdText, Path, description = "The model"), DryRunQuery, IdempotencyKeyHeader, PreferHeader),
     request_body(
         content = Option<TradingRulesBody>,
         description = RULES_FOR_THIS_TIME,
@@ -396,6 +492,7 @@ impl Operation for Rebalancing<'_> {
     ),
     responses(
         (status = 200, description = "One element for each portfolio, in the model's order", body = [OutcomeBody]),
+        (status = 202, description = "It is under way, and `Location` tells of it", body = RebalanceBody),
         (status = 409, description = UNDER_WAY),
         (status = 422, description = NOT_REBALANCED),
     ),
@@ -405,10 +502,12 @@ pub(super) async fn model(
     parameters: Parameters,
     once: Once,
     body: OptionalBody,
+    request: HttpRequest,
 ) -> Result<HttpResponse, Problem> {
     let whose = Whose::ModelsPortfolios(parameters.model_id()?);
     let rules = body.read(trading_rules)?;
-    Rebalancing { app: &app, whose, rules }.answer(&once, &parameters, &body).await
+    let asynchronous = prefers_async(request.headers());
+    Rebalancing { app: &app, whose, asynchronous, rules }.answer(&once, &parameters, &body).await
 }
 
 #[derive(IntoParams)]
@@ -447,5 +546,5 @@ pub(super) async fn portfolio(
 ) -> Result<HttpResponse, Problem> {
     let whose = Whose::Portfolio { id: parameters.portfolio_id()?, model: parameters.chosen_model()? };
     let rules = body.read(trading_rules)?;
-    Rebalancing { app: &app, whose, rules }.answer(&once, &parameters, &body).await
+    Rebalancing { app: &app, whose, asynchronous: false, rules }.answer(&once, &parameters, &body).await
 }

@@ -4,6 +4,7 @@ use actix_web::HttpResponse;
 use actix_web::web::Data;
 use application::order_generation::OrderGeneration;
 use application::order_generation::ports::{Direction, OpenRebalance, RebalanceKey};
+use application::order_generation::rebalances::Deleted;
 use domain::identifier::PortfolioId;
 use domain::order_generation::progress::{Progress, RebalanceStatus};
 use domain::order_generation::rebalance::{
@@ -69,7 +70,7 @@ pub(crate) struct RebalanceBody<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = RebalanceResultStatus)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum RebalanceStatusBody {
+pub(super) enum RebalanceStatusBody {
     Running,
     Completed,
     Failed,
@@ -196,7 +197,7 @@ pub(crate) struct ContainingBody {
 }
 
 impl<'a> RebalanceBody<'a> {
-    fn new(
+    pub(super) fn new(
         header: &'a RebalanceHeader,
         number_of_portfolios: usize,
         portfolios: Vec<PortfolioBody<'a>>,
@@ -212,12 +213,7 @@ impl<'a> RebalanceBody<'a> {
             portfolios_total: total,
             number_of_portfolios: rebalanced,
             portfolios_failed: failed,
-            error: match &header.status {
-                RebalanceStatus::Failed { reason, .. } => Some(ReasonBody::from(reason)),
-                RebalanceStatus::Running(_) | RebalanceStatus::Completed | RebalanceStatus::Cancelled(_) => {
-                    None
-                }
-            },
+            error: ReasonBody::of(&header.status),
             portfolios,
             failures: header.failed.iter().map(FailureBody::from).collect(),
             version: header.version.get(),
@@ -462,6 +458,8 @@ pub(crate) struct MessageBody {
 }
 
 /// Deletes a kept rebalance. The model and the portfolios stay as they are.
+///
+/// One that is RUNNING is cancelled instead, and stays as that until it is deleted itself.
 #[utoipa::path(
     delete, path = "/api/v1/rebalance/{rebalance_id}", tag = "rebalances", operation_id = "delete_rebalance",
     params(("rebalance_id" = RebalanceIdText, Path, description = "The rebalance"), VersionQuery),
@@ -475,8 +473,11 @@ pub(super) async fn delete(
     parameters: Parameters,
 ) -> Result<HttpResponse, Problem> {
     let id = parameters.rebalance_id()?;
-    app.delete_rebalance(&id, parameters.version()?).await?;
-    Ok(HttpResponse::Ok().json(MessageBody { message: format!("Rebalance {id} deleted successfully") }))
+    let message = match app.delete_rebalance(&id, parameters.version()?).await? {
+        Deleted::Removed => format!("Rebalance {id} deleted successfully"),
+        Deleted::Cancelled => format!("Rebalance {id} cancelled"),
+    };
+    Ok(HttpResponse::Ok().json(MessageBody { message }))
 }
 
 fn shown(rebalances: &[Rebalance]) -> HttpResponse {
