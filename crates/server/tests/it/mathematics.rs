@@ -64,7 +64,8 @@ async fn the_reference_example_comes_out_to_the_last_digit() {
     let expected_record = format!(
         r#"{{
             "rebalance_id": "{rebalance}", "model_id": "{model}", "rebalance_date": "{date}",
-            "model_name": "Reference", "trading_rules": null, "number_of_portfolios": 1,
+            "model_name": "Reference", "trading_rules": null, "status": "COMPLETED",
+            "portfolios_total": 1, "number_of_portfolios": 1, "portfolios_failed": 0, "error": null,
             "portfolios": [{{
                 "portfolio_id": "{PORTFOLIO}", "market_value": 44981.93,
                 "cash_before_rebalance": 35426.93, "cash_after_rebalance": 2264.9,
