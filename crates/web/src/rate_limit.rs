@@ -11,7 +11,8 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::DashMapStateStore;
 use governor::{Quota, RateLimiter};
 
-/// So many addresses are counted at the same time; all further ones are counted as one.
+/// So many callers are counted at the same time. While they are, all addresses are counted as one, those
+/// that were counted before too.
 const MOST_ADDRESSES: usize = 100_000;
 
 /// After so many requests, callers who have their whole burst again are forgotten.
@@ -37,7 +38,7 @@ pub(crate) struct RateLimit<C: Clock = DefaultClock> {
 enum Counted {
     ApiKey(KeyName),
     Address(IpAddr),
-    /// Everybody who came when too many others were counted.
+    /// Every address, while too many callers are counted.
     Crowd,
 }
 
@@ -88,9 +89,17 @@ mod tests {
     use super::*;
 
     fn limit(per_second: u32, burst: u32) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
+        limit_of(4, per_second, burst)
+    }
+
+    fn limit_of(
+        most_addresses: usize,
+        per_second: u32,
+        burst: u32,
+    ) -> (RateLimit<FakeRelativeClock>, FakeRelativeClock) {
         let rate = Rate { per_second: per_second.try_into().unwrap(), burst: burst.try_into().unwrap() };
         let clock = FakeRelativeClock::default();
-        (RateLimit::with_clock(rate, clock.clone(), 4), clock)
+        (RateLimit::with_clock(rate, clock.clone(), most_addresses), clock)
     }
 
     fn address(last: u8) -> Caller {
@@ -111,7 +120,7 @@ mod tests {
 
     #[test]
     fn callers_are_counted_apart_but_not_those_of_one_ipv6_network() {
-        let (limit, _) = limit(1, 1);
+        let (limit, _) = limit_of(5, 1, 1);
         let named = Caller::ApiKey("portal".parse().unwrap());
         let six = |text: &str| Caller::Address(text.parse().unwrap());
 
@@ -133,6 +142,7 @@ mod tests {
         let others: Vec<bool> = (10..20).map(|last| limit.check(&address(last)).is_ok()).collect();
 
         assert_eq!(others.iter().filter(|passed| **passed).count(), 2);
+        assert!(limit.check(&address(0)).is_err());
         assert_eq!(limit.check(&Caller::ApiKey("portal".parse().unwrap())), Ok(()));
         assert_eq!(limit.callers.len(), 6);
     }
