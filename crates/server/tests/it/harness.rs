@@ -185,6 +185,15 @@ pub(crate) async fn reply(request: reqwest::RequestBuilder) -> Reply {
     Reply { status, headers, body }
 }
 
+/// The names and the data of server-sent events; what only keeps the connection open is left out.
+pub(crate) fn events_in(text: &str) -> Vec<(String, Value)> {
+    let event = |text: &str| {
+        let (name, data) = text.strip_prefix("event: ")?.split_once("\ndata: ")?;
+        Some((name.to_owned(), serde_json::from_str(data).unwrap()))
+    };
+    text.split("\n\n").filter_map(event).collect()
+}
+
 /// A position as clients write it.
 pub(crate) fn position(security: &str, target: &str, low_drift: &str, high_drift: &str) -> Value {
     json!({ "security_id": security, "target": target, "low_drift": low_drift, "high_drift": high_drift })

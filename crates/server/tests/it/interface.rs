@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
-use crate::harness::{Reply, TestServer, position, reply};
+use crate::harness::{Reply, TestServer, events_in, position, reply};
 use crate::problems::RESOURCES;
 use validation::faults;
 
@@ -49,7 +49,18 @@ fn as_described(description: &Value, method: &str, path: &str, reply: Reply) -> 
             "{method} {path} {status}: {header}"
         );
     }
-    assert_eq!(faults(description, schema, &reply.body), [""; 0], "{method} {path} {status}");
+    if media_type == "text/event-stream" {
+        let progress = &description["components"]["schemas"]["RebalanceProgress"];
+        let events = events_in(reply.body.as_str().unwrap());
+        assert!(!events.is_empty(), "{}", reply.body);
+        for (event, data) in events {
+            assert_eq!(faults(description, progress, &data), [""; 0], "{event} of {path}");
+            let event = json!({ "event": event, "data": data.to_string() });
+            assert_eq!(faults(description, schema, &event), [""; 0], "{method} {path} {status}");
+        }
+    } else {
+        assert_eq!(faults(description, schema, &reply.body), [""; 0], "{method} {path} {status}");
+    }
     reply.body
 }
 

@@ -8,7 +8,7 @@ use sandbox::Faults;
 use serde_json::{Value, json};
 use server::config::Config;
 
-use crate::harness::{Reply, TestServer, decimal, position, reply, sandbox_of};
+use crate::harness::{Reply, TestServer, decimal, events_in, position, reply, sandbox_of};
 use crate::mongod::{Kind, drop_database, fresh_name, shared};
 use crate::mongodb::on;
 use crate::process::{Process, serve};
@@ -94,12 +94,7 @@ async fn events(url: &str, client: &reqwest::Client, record: &str) -> Vec<(Strin
     let response = client.get(format!("{url}{record}/events")).send().await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
-    let text = response.text().await.unwrap();
-    let event = |text: &str| {
-        let (name, data) = text.strip_prefix("event: ")?.split_once("\ndata: ")?;
-        Some((name.to_owned(), serde_json::from_str(data).unwrap()))
-    };
-    text.split("\n\n").filter_map(event).collect()
+    events_in(&response.text().await.unwrap())
 }
 
 /// Cash before, less what was bought, plus what was sold, is cash after: to the last digit.

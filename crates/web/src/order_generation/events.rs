@@ -27,9 +27,30 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// Proxies close a connection on which nothing comes.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-const EXAMPLE: &str = "event: progress\n\
-    data: {\"rebalance_id\":\"6835a1b2c3d4e5f6a7b8c9d1\",\"status\":\"RUNNING\",\"portfolios_total\":1000,\
-    \"number_of_portfolios\":512,\"portfolios_failed\":3,\"error\":null,\"version\":1}\n\n";
+const EXAMPLE: &str = "{\"rebalance_id\":\"6835a1b2c3d4e5f6a7b8c9d1\",\"status\":\"RUNNING\",\"portfolios_total\":1000,\
+    \"number_of_portfolios\":512,\"portfolios_failed\":3,\"error\":null,\"version\":1}";
+
+/// One event, as those who read it have it.
+#[derive(ToSchema)]
+#[schema(as = RebalanceEvent)]
+#[expect(dead_code, reason = "describes the stream to clients; it is written as text")]
+pub(crate) struct EventBody {
+    event: EventName,
+    /// A `RebalanceProgress` as JSON.
+    #[schema(content_media_type = "application/json", example = json!(EXAMPLE))]
+    data: String,
+}
+
+#[derive(ToSchema)]
+#[schema(as = RebalanceEventName)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "describes the stream to clients; it is written as text")]
+enum EventName {
+    Progress,
+    Completed,
+    Failed,
+    Cancelled,
+}
 
 /// The data of one event.
 #[derive(Serialize, ToSchema)]
@@ -72,7 +93,8 @@ struct Watch {
     responses(
         (
             status = 200, description = "Events, each with a `RebalanceProgress` as its data",
-            content_type = "text/event-stream", body = String, example = json!(EXAMPLE),
+            content_type = "text/event-stream", body = EventBody,
+            example = json!({ "event": "progress", "data": EXAMPLE }),
         ),
     ),
 )]
