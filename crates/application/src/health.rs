@@ -23,6 +23,23 @@ pub trait StoreProbe: Probe {
     async fn check_prepared(&self) -> Result<(), Source>;
 }
 
+/// Asks a neighbour, and tells whether we call it at all.
+#[async_trait]
+pub trait NeighbourProbe: Probe {
+    fn breaker(&self) -> BreakerState;
+}
+
+/// Whether a neighbour is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BreakerState {
+    /// It is.
+    Closed,
+    /// A few calls find out whether it is back; others wait until they have.
+    HalfOpen,
+    /// It is not: calls fail at once.
+    Open,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// Not asked yet.
@@ -60,27 +77,63 @@ impl StoreHeard {
     }
 }
 
-pub struct Neighbour {
-    /// As health reports name it, such as `pricing`.
-    pub name: &'static str,
-    pub probe: Box<dyn Probe>,
+/// What was last heard of a neighbour, and whether it is called now: the probe is no call, and may find
+/// it well before the breaker does.
+#[derive(Debug, Clone, Copy)]
+pub struct NeighbourHeard {
+    pub answers: Heard,
+    pub breaker: BreakerState,
+}
+
+/// Something of each neighbour.
+pub struct Neighbours<T> {
+    pub portfolio_accounting: T,
+    pub pricing: T,
+    pub portfolio: T,
+    pub security: T,
+}
+
+impl<T> Neighbours<T> {
+    /// `of` is told the neighbour's name, such as `pricing`.
+    pub fn map<U>(self, of: impl Fn(&'static str, T) -> U) -> Neighbours<U> {
+        Neighbours {
+            portfolio_accounting: of("portfolio_accounting", self.portfolio_accounting),
+            pricing: of("pricing", self.pricing),
+            portfolio: of("portfolio", self.portfolio),
+            security: of("security", self.security),
+        }
+    }
+
+    fn as_ref(&self) -> Neighbours<&T> {
+        Neighbours {
+            portfolio_accounting: &self.portfolio_accounting,
+            pricing: &self.pricing,
+            portfolio: &self.portfolio,
+            security: &self.security,
+        }
+    }
 }
 
 /// The store is asked whenever someone wants to know; the neighbours in the background, because a
 /// slow one must not slow a report down.
 pub struct Health {
     store: Box<dyn StoreProbe>,
-    neighbours: Vec<Neighbour>,
-    heard: RwLock<Vec<Heard>>,
+    neighbours: Neighbours<Watched>,
+}
+
+struct Watched {
+    name: &'static str,
+    probe: Box<dyn NeighbourProbe>,
+    heard: RwLock<Heard>,
 }
 
 /// What a probe may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Health {
-    pub fn new(store: Box<dyn StoreProbe>, neighbours: Vec<Neighbour>) -> Self {
-        let heard = RwLock::new(vec![Heard::NOTHING; neighbours.len()]);
-        Self { store, neighbours, heard }
+    pub fn new(store: Box<dyn StoreProbe>, neighbours: Neighbours<Box<dyn NeighbourProbe>>) -> Self {
+        let watched = |name, probe| Watched { name, probe, heard: RwLock::new(Heard::NOTHING) };
+        Self { store, neighbours: neighbours.map(watched) }
     }
 
     /// Asks the store now.
@@ -94,20 +147,27 @@ impl Health {
     }
 
     /// What was last heard of each neighbour.
-    pub fn neighbours(&self) -> Vec<(&'static str, Heard)> {
-        let heard = self.heard.read().expect("no holder of this lock panics");
-        self.neighbours.iter().zip(heard.iter()).map(|(neighbour, heard)| (neighbour.name, *heard)).collect()
+    pub fn neighbours(&self) -> Neighbours<NeighbourHeard> {
+        self.neighbours.as_ref().map(|_, it| NeighbourHeard {
+            answers: *it.heard.read().expect("no holder of this lock panics"),
+            breaker: it.probe.breaker(),
+        })
     }
 
     /// Asks the neighbours, over and over, until dropped.
     pub async fn watch(&self, pause: Duration) {
         loop {
-            let asked =
-                self.neighbours.iter().map(|neighbour| heard(neighbour.name, neighbour.probe.check()));
-            let heard = join_all(asked).await;
-            *self.heard.write().expect("no holder of this lock panics") = heard;
+            let Neighbours { portfolio_accounting, pricing, portfolio, security } = &self.neighbours;
+            join_all([portfolio_accounting, pricing, portfolio, security].map(Watched::ask)).await;
             tokio::time::sleep(pause).await;
         }
+    }
+}
+
+impl Watched {
+    async fn ask(&self) {
+        let heard = heard(self.name, self.probe.check()).await;
+        *self.heard.write().expect("no holder of this lock panics") = heard;
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use application::health::{BreakerState, NeighbourProbe};
 use application::order_generation::ports::HoldingsSource;
 use application::repository::Source;
-use application::{health, upstream};
+use application::upstream;
 use async_trait::async_trait;
 use domain::identifier::PortfolioId;
 use domain::order_generation::holdings::Holdings;
@@ -13,7 +14,7 @@ use serde::Deserialize;
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub struct Accounting(Neighbour);
@@ -32,8 +33,8 @@ impl Accounting {
         self.0.breaker_state()
     }
 
-    pub(crate) fn probe(&self) -> health::Neighbour {
-        self.0.probe("portfolio_accounting")
+    pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
+        self.0.probe()
     }
 }
 

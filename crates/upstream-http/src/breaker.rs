@@ -10,11 +10,12 @@ mod circuit;
 
 use std::sync::{Arc, Mutex};
 
+use application::health::BreakerState;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::config::BreakerRules;
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 pub(crate) use circuit::Rejection;
 use circuit::{Circuit, Epoch, Refusal};
 

@@ -3,8 +3,9 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use application::health::{BreakerState, NeighbourProbe};
 use application::order_generation::ports::PortfolioDirectory;
-use application::{health, upstream};
+use application::upstream;
 use async_trait::async_trait;
 use domain::identifier::PortfolioId;
 use serde::Deserialize;
@@ -12,7 +13,7 @@ use serde::Deserialize;
 use crate::cache::Cache;
 use crate::config::{Calls, Config};
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub struct Directory {
@@ -33,8 +34,8 @@ impl Directory {
         self.neighbour.breaker_state()
     }
 
-    pub(crate) fn probe(&self) -> health::Neighbour {
-        self.neighbour.probe("portfolio")
+    pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
+        self.neighbour.probe()
     }
 
     async fn ask(&self, portfolio: &PortfolioId) -> Result<Option<String>, upstream::Error> {

@@ -22,7 +22,7 @@ mod security;
 
 use std::sync::Arc;
 
-use application::health;
+use application::health::{self, BreakerState, NeighbourProbe};
 pub use http::HeaderMap;
 
 pub use accounting::Accounting;
@@ -30,7 +30,7 @@ pub use config::{BreakerRules, CacheSize, Calls, Config, Endpoint};
 pub use directory::Directory;
 pub use market::Market;
 pub use neighbour::Error;
-pub use observer::{Attempted, BreakerState, Ending, Observer};
+pub use observer::{Attempted, Ending, Observer};
 
 /// Everyone the service calls.
 #[derive(Clone)]
@@ -57,8 +57,13 @@ impl Neighbours {
     }
 
     /// All four, for the health reports.
-    pub fn probes(&self) -> Vec<health::Neighbour> {
+    pub fn probes(&self) -> health::Neighbours<Box<dyn NeighbourProbe>> {
         let [security, pricing] = self.market.probes();
-        vec![self.accounting.probe(), pricing, self.directory.probe(), security]
+        health::Neighbours {
+            portfolio_accounting: self.accounting.probe(),
+            pricing,
+            portfolio: self.directory.probe(),
+            security,
+        }
     }
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use application::health::{BreakerState, NeighbourProbe};
 use application::order_generation::ports::PriceSource;
-use application::{health, upstream};
+use application::upstream;
 use async_trait::async_trait;
 use domain::identifier::SecurityId;
 use domain::order_generation::price::{Price, PriceSnapshot};
@@ -12,7 +13,7 @@ use futures_util::future::try_join_all;
 
 use crate::config::Config;
 use crate::neighbour::Error;
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 use crate::pricing::Prices;
 use crate::security::Securities;
 
@@ -31,7 +32,7 @@ impl Market {
         [self.securities.breaker(), self.prices.breaker()]
     }
 
-    pub(crate) fn probes(&self) -> [health::Neighbour; 2] {
+    pub(crate) fn probes(&self) -> [Box<dyn NeighbourProbe>; 2] {
         [self.securities.probe(), self.prices.probe()]
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use application::health::{self, Probe};
+use application::health::{BreakerState, NeighbourProbe, Probe};
 use application::repository::Source;
 use application::upstream;
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use crate::attempt::{Answer, MAX_BODY, UnexpectedStatus};
 use crate::breaker::Breaker;
 use crate::call::{Call, NoAnswer};
 use crate::config::{BreakerRules, Calls, Endpoint};
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -109,11 +109,12 @@ impl Neighbour {
         (self.service, self.breaker.state())
     }
 
-    pub(crate) fn probe(&self, name: &'static str) -> health::Neighbour {
-        health::Neighbour {
-            name,
-            probe: Box::new(Health { client: self.client.clone(), url: self.health.clone() }),
-        }
+    pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
+        Box::new(Health {
+            client: self.client.clone(),
+            url: self.health.clone(),
+            breaker: Arc::clone(&self.breaker),
+        })
     }
 
     pub(crate) fn malformed(&self, about: &str, source: impl Into<Source>) -> upstream::Error {
@@ -148,6 +149,7 @@ impl From<serde_json::Error> for Unreadable {
 struct Health {
     client: Client,
     url: Url,
+    breaker: Arc<Breaker>,
 }
 
 #[async_trait]
@@ -155,6 +157,12 @@ impl Probe for Health {
     async fn check(&self) -> Result<(), Source> {
         let status = self.client.get(self.url.clone()).send().await?.status();
         if status.is_success() { Ok(()) } else { Err(UnexpectedStatus(status).into()) }
+    }
+}
+
+impl NeighbourProbe for Health {
+    fn breaker(&self) -> BreakerState {
+        self.breaker.state()
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use application::health::BreakerState;
 use http::HeaderMap;
 
 /// Told of every attempt at every neighbour. All of it happens on the caller's task, and so must be quick.
@@ -61,15 +62,4 @@ impl fmt::Display for Ending {
             Self::Abandoned => f.write_str("abandoned"),
         }
     }
-}
-
-/// Whether a neighbour is called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BreakerState {
-    /// It is.
-    Closed,
-    /// A few calls find out whether it is back; others wait until they have.
-    HalfOpen,
-    /// It is not: calls fail at once.
-    Open,
 }

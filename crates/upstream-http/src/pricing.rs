@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use application::chain::Chain;
-use application::{health, upstream};
+use application::health::{BreakerState, NeighbourProbe};
+use application::upstream;
 use domain::decimal::InvalidDecimal;
 use domain::order_generation::price::Price;
 use futures_util::future::try_join_all;
@@ -16,7 +17,7 @@ use crate::cache::Cache;
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 use crate::security::Ticker;
 
 #[derive(Clone)]
@@ -45,8 +46,8 @@ impl Prices {
         self.neighbour.breaker_state()
     }
 
-    pub(crate) fn probe(&self) -> health::Neighbour {
-        self.neighbour.probe("pricing")
+    pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
+        self.neighbour.probe()
     }
 
     /// `None` for a ticker it does not know, or has no price above zero for.

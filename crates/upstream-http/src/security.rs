@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use application::{health, upstream};
+use application::health::{BreakerState, NeighbourProbe};
+use application::upstream;
 use domain::identifier::SecurityId;
 use serde::Deserialize;
 
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::neighbour::{Error, Neighbour};
-use crate::observer::{BreakerState, Observer};
+use crate::observer::Observer;
 
 #[derive(Clone)]
 pub(crate) struct Securities {
@@ -29,8 +30,8 @@ impl Securities {
         self.neighbour.breaker_state()
     }
 
-    pub(crate) fn probe(&self) -> health::Neighbour {
-        self.neighbour.probe("security")
+    pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
+        self.neighbour.probe()
     }
 
     /// `None` for a security it does not know.

@@ -139,7 +139,7 @@ pub(crate) async fn ready(
         correlation_id: correlation_id(),
         dependencies: DependenciesBody {
             database: of_the_store(&store),
-            external_services: ServicesBody::new(&health.neighbours()),
+            external_services: ServicesBody::new(health.neighbours()),
             optimization_engine: engine.body(),
         },
         error,
@@ -185,7 +185,7 @@ pub(crate) async fn detailed(
         correlation_id: correlation_id(),
         checks: ReportChecksBody {
             database: StoreCheckBody::new(&store),
-            external_services: with_neighbours.then(|| NeighboursBody::new(&health.neighbours())),
+            external_services: with_neighbours.then(|| NeighboursBody::new(health.neighbours())),
             optimization_engine: with_engine.then(|| engine.body()),
             performance: PerformanceBody { status: Wellness::Healthy, metrics },
         },

@@ -1,9 +1,10 @@
 //! Every attempt at a neighbour: counted, timed, and told of the trace it belongs to.
 
+use application::health::BreakerState;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use reqwest::header::HeaderMap;
-use upstream_http::{Attempted, BreakerState, Ending, Observer};
+use upstream_http::{Attempted, Ending, Observer};
 
 use super::traces;
 

@@ -179,6 +179,41 @@ async fn a_neighbour_that_is_out_is_reported_and_does_not_keep_requests_away() {
 }
 
 #[tokio::test]
+async fn the_report_tells_which_neighbours_are_not_called_any_more() {
+    let sandbox = sandbox_of(&[("AAPL", Decimal::ONE)]).await;
+    let server = TestServer::start_on(sandbox, |config| {
+        config.neighbours.breaker_threshold = 1;
+        config.neighbours.breaker_pause = Duration::from_millis(1);
+    })
+    .await;
+    let id = server
+        .create_model("Balanced", &[position(&server.security("AAPL"), "0.5", "0.1", "0.1")], &["p"])
+        .await;
+    let breakers = async || {
+        let report = server.get("/health/detailed").await.expect(200);
+        let services = &report["checks"]["external_services"];
+        ["portfolio_accounting", "pricing", "portfolio", "security"]
+            .map(|name| services[name]["circuit_breaker"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(breakers().await, ["closed"; 4]);
+
+    server.sandbox.accounting.inject(Faults::outage());
+    server.rebalance_model(&id).await.expect(503);
+    assert_eq!(breakers().await, ["open", "closed", "closed", "closed"]);
+
+    // The first call after the pause finds out whether it is back.
+    server.sandbox.accounting.inject(Faults::latency(Duration::from_secs(1)));
+    let (_, while_tried) = tokio::join!(
+        server.rebalance_model(&id),
+        eventually(&server, "/health/detailed", |report| {
+            report["checks"]["external_services"]["portfolio_accounting"]["circuit_breaker"] == "half_open"
+        })
+    );
+    while_tried.expect(200);
+    assert_eq!(breakers().await, ["closed"; 4]);
+}
+
+#[tokio::test]
 async fn a_neighbour_that_has_not_answered_yet_is_not_waited_for() {
     let sandbox = sandbox_of(&[("AAPL", Decimal::ONE)]).await;
     sandbox.accounting.inject(Faults::latency(Duration::from_mins(10)));

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use application::health::BreakerState;
 use tokio::time::Instant;
 
 use crate::config::BreakerRules;
-use crate::observer::BreakerState;
 
 #[derive(Debug)]
 pub(super) struct Circuit {

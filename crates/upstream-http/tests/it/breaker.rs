@@ -5,13 +5,13 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use application::health::BreakerState::{self, Closed, HalfOpen, Open};
 use application::order_generation::ports::{HoldingsSource, PortfolioDirectory};
 use application::{deadline, upstream};
 use domain::identifier::PortfolioId;
 use domain::order_generation::holdings::Holdings;
 use futures_util::future::{join_all, try_join_all};
 use tokio::time::Instant;
-use upstream_http::BreakerState::{self, Closed, HalfOpen, Open};
 use upstream_http::{Accounting, Neighbours, Observer};
 
 use crate::neighbourhood::{

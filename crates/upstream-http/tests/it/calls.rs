@@ -398,7 +398,7 @@ async fn a_path_in_the_base_url_stands_before_the_calls_own() {
 
         let holdings = clients.accounting.holdings(&portfolio()).await;
         assert_eq!(holdings.unwrap().cash(), dec!(5000), "{base}");
-        assert!(clients.probes()[0].probe.check().await.is_ok(), "{base}");
+        assert!(clients.probes().portfolio_accounting.check().await.is_ok(), "{base}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! The bodies of the health reports, as their callers have known them.
 
-use application::health::{Condition, Heard, StoreHeard};
+use application::health::{BreakerState, Condition, Heard, NeighbourHeard, Neighbours, StoreHeard};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -163,6 +163,19 @@ pub(crate) struct NeighbourCheckBody {
     /// How long ago that was; null if it was not asked yet.
     #[schema(required)]
     age_seconds: Option<f64>,
+    /// Whether rebalances call it: this is of now, and opens and closes by what became of their calls.
+    circuit_breaker: BreakerBody,
+}
+
+/// `closed`: it is called. `open`: it failed often, and calls fail at once. `half_open`: a few calls find
+/// out whether it is back.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CircuitBreakerState)]
+#[serde(rename_all = "snake_case")]
+enum BreakerBody {
+    Closed,
+    HalfOpen,
+    Open,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -214,6 +227,16 @@ impl From<Condition> for Wellness {
     }
 }
 
+impl From<BreakerState> for BreakerBody {
+    fn from(state: BreakerState) -> Self {
+        match state {
+            BreakerState::Closed => Self::Closed,
+            BreakerState::HalfOpen => Self::HalfOpen,
+            BreakerState::Open => Self::Open,
+        }
+    }
+}
+
 impl ErrorBody {
     pub(super) fn unavailable(message: &'static str, details: &'static str) -> Self {
         Self { code: ErrorCodeBody::ServiceUnavailable, message, details: Some(details) }
@@ -224,49 +247,40 @@ impl ErrorBody {
     }
 }
 
-/// What was last heard of the neighbour of this name.
-fn of<'a>(name: &str, heard: &'a [(&'static str, Heard)]) -> Option<&'a Heard> {
-    heard.iter().find(|(known, _)| *known == name).map(|(_, heard)| heard)
-}
-
 impl ServicesBody {
-    pub(super) fn new(heard: &[(&'static str, Heard)]) -> Self {
-        let of = |name| of(name, heard).map_or(Wellness::Unknown, |heard| heard.condition.into());
+    pub(super) fn new(heard: Neighbours<NeighbourHeard>) -> Self {
+        let wellness = heard.map(|_, heard| heard.answers.condition.into());
         Self {
-            portfolio_accounting: of("portfolio_accounting"),
-            pricing_service: of("pricing"),
-            portfolio_service: of("portfolio"),
-            security_service: of("security"),
+            portfolio_accounting: wellness.portfolio_accounting,
+            pricing_service: wellness.pricing,
+            portfolio_service: wellness.portfolio,
+            security_service: wellness.security,
         }
     }
 }
 
 impl NeighboursBody {
-    pub(super) fn new(heard: &[(&'static str, Heard)]) -> Self {
-        let of = |name| NeighbourCheckBody::new(name, of(name, heard));
-        Self {
-            portfolio_accounting: of("portfolio_accounting"),
-            pricing: of("pricing"),
-            portfolio: of("portfolio"),
-            security: of("security"),
-        }
+    pub(super) fn new(heard: Neighbours<NeighbourHeard>) -> Self {
+        let Neighbours { portfolio_accounting, pricing, portfolio, security } =
+            heard.map(NeighbourCheckBody::new);
+        Self { portfolio_accounting, pricing, portfolio, security }
     }
 }
 
 impl NeighbourCheckBody {
-    fn new(name: &str, heard: Option<&Heard>) -> Self {
-        let condition = heard.map_or(Condition::Unknown, |heard| heard.condition);
-        let message = match condition {
+    fn new(name: &'static str, NeighbourHeard { answers, breaker }: NeighbourHeard) -> Self {
+        let message = match answers.condition {
             Condition::Healthy => format!("{name} answers"),
             Condition::Unhealthy => format!("{name} does not answer, or says that it is not well"),
             Condition::Silent => format!("{name} does not answer in time"),
             Condition::Unknown => format!("{name} has not been asked yet"),
         };
         Self {
-            status: condition.into(),
+            status: answers.condition.into(),
             message,
-            latency_ms: heard.and_then(latency_ms),
-            age_seconds: heard.and_then(|heard| heard.at).map(|at| rounded(at.elapsed().as_secs_f64())),
+            latency_ms: latency_ms(&answers),
+            age_seconds: answers.at.map(|at| rounded(at.elapsed().as_secs_f64())),
+            circuit_breaker: breaker.into(),
         }
     }
 }
@@ -354,7 +368,7 @@ pub(super) mod examples {
     }
 
     pub(in super::super) fn report() -> Value {
-        let answers = |name: &str| json!({ "status": "healthy", "message": format!("{name} answers"), "latency_ms": 1.9, "age_seconds": 4.2 });
+        let answers = |name: &str| json!({ "status": "healthy", "message": format!("{name} answers"), "latency_ms": 1.9, "age_seconds": 4.2, "circuit_breaker": "closed" });
         json!({
             "status": "healthy", "timestamp": NOW, "service": SERVICE, "version": "0.1.0",
             "correlation_id": CORRELATION_ID,
