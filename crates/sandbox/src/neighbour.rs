@@ -19,7 +19,7 @@ use actix_web::{
     middleware::from_fn,
     web::{Data, PayloadConfig, ServiceConfig},
 };
-use tokio::task::JoinHandle;
+use tokio::{net::TcpSocket, task::JoinHandle};
 
 use self::{faults::Faults, gate::Gate};
 
@@ -46,12 +46,24 @@ pub struct Neighbour<S> {
     pub(crate) service: Arc<S>,
     gate: Arc<Gate>,
     address: SocketAddr,
-    handle: ServerHandle,
-    task: JoinHandle<io::Result<()>>,
+    door: Door,
+    open: Open<S>,
+}
+
+type Open<S> = fn(&Arc<S>, &Arc<Gate>, TcpListener) -> io::Result<Door>;
+
+enum Door {
+    Open {
+        handle: ServerHandle,
+        task: JoinHandle<io::Result<()>>,
+    },
+    /// Bound without listening: whoever calls is refused, and nobody else is given the port.
+    Shut {
+        _place: TcpSocket,
+    },
 }
 
 impl<S> Neighbour<S> {
-    #[expect(clippy::disallowed_methods, reason = "`stop` awaits the task; dropping tells the server to end")]
     pub(crate) fn start(service: Arc<S>, port: u16, seed: u64) -> io::Result<Self>
     where
         S: Service,
@@ -59,30 +71,32 @@ impl<S> Neighbour<S> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
         let address = listener.local_addr()?;
         let gate = Arc::new(Gate::new(seed, S::refusal));
-
-        let (site, front) = (Data::from(Arc::clone(&service)), Arc::clone(&gate));
-        let server = HttpServer::new(move || {
-            App::new()
-                .app_data(site.clone())
-                .app_data(Data::from(Arc::clone(&front)))
-                .app_data(PayloadConfig::new(MAX_BODY_BYTES))
-                .wrap(from_fn(gate::pass))
-                .configure(admin::routes::<S>)
-                .configure(S::routes)
-        })
-        .workers(1)
-        .keep_alive(KEEP_ALIVE)
-        .disable_signals()
-        .listen(listener)?
-        .run();
-
-        Ok(Self { service, gate, address, handle: server.handle(), task: tokio::spawn(server) })
+        let door = Door::open(&service, &gate, listener)?;
+        Ok(Self { service, gate, address, door, open: Door::open })
     }
 
     pub(crate) async fn stop(mut self) {
-        self.handle.stop(false).await;
-        // A server that failed is as stopped as one that ended.
-        let _ = (&mut self.task).await;
+        self.door.close().await;
+    }
+
+    /// As if its process had ended: its connections close, and calls are refused. It still knows what it
+    /// knew.
+    pub async fn shut(&mut self) -> io::Result<()> {
+        self.door.close().await;
+        let place = TcpSocket::new_v4()?;
+        place.set_reuseaddr(true)?;
+        place.bind(self.address)?;
+        self.door = Door::Shut { _place: place };
+        Ok(())
+    }
+
+    /// Listens again where it did.
+    pub fn reopen(&mut self) -> io::Result<()> {
+        if matches!(self.door, Door::Shut { .. }) {
+            let listener = TcpListener::bind(self.address)?;
+            self.door = (self.open)(&self.service, &self.gate, listener)?;
+        }
+        Ok(())
     }
 
     pub fn url(&self) -> String {
@@ -129,9 +143,44 @@ impl<S> Neighbour<S> {
     }
 }
 
-impl<S> Drop for Neighbour<S> {
+impl Door {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "`close` awaits the task; dropping tells the server to end"
+    )]
+    fn open<S: Service>(service: &Arc<S>, gate: &Arc<Gate>, listener: TcpListener) -> io::Result<Self> {
+        let (site, front) = (Data::from(Arc::clone(service)), Arc::clone(gate));
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(site.clone())
+                .app_data(Data::from(Arc::clone(&front)))
+                .app_data(PayloadConfig::new(MAX_BODY_BYTES))
+                .wrap(from_fn(gate::pass))
+                .configure(admin::routes::<S>)
+                .configure(S::routes)
+        })
+        .workers(1)
+        .keep_alive(KEEP_ALIVE)
+        .disable_signals()
+        .listen(listener)?
+        .run();
+        Ok(Self::Open { handle: server.handle(), task: tokio::spawn(server) })
+    }
+
+    async fn close(&mut self) {
+        if let Self::Open { handle, task } = self {
+            handle.stop(false).await;
+            // A server that failed is as stopped as one that ended.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Door {
     fn drop(&mut self) {
-        // The command is sent by the call; the future only waits for it.
-        drop(self.handle.stop(false));
+        if let Self::Open { handle, .. } = self {
+            // The command is sent by the call; the future only waits for it.
+            drop(handle.stop(false));
+        }
     }
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 /// The faults of one service; the default is health.
 ///
 /// Over HTTP: `{"latencyMs":50,"failures":{"rate":0.3,"kind":{"status":{"code":503}}}}`, where
-/// `kind` may also be `"outage"`, `"lostAnswer"`, `"brokenOff"` or `{"malformed":"truncated"}`.
+/// `kind` may also be `"outage"`, `"lostAnswer"`, `"brokenOff"`, `{"malformed":"truncated"}` or
+/// `{"malformed":{"numbers":"NaN"}}`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Faults {
@@ -67,7 +68,7 @@ impl Failure {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Malformed {
     /// The first half of the body, with a length to match.
@@ -76,6 +77,9 @@ pub enum Malformed {
     Garbage,
     /// The right keys with an array in place of every value.
     WrongTypes,
+    /// This in place of every number, and of every string that holds one; of a number a string if it is
+    /// none.
+    Numbers(String),
     /// An HTML page, as a proxy in between would answer.
     WrongContentType,
 }

@@ -14,6 +14,7 @@ use actix_web::{
     web::{Bytes, Data},
 };
 use rand::{RngExt, rngs::StdRng};
+use rust_decimal::Decimal;
 use serde_json::Value;
 
 use super::{
@@ -231,6 +232,10 @@ async fn garble(response: ServiceResponse<BoxBody>, malformed: Malformed) -> Res
             let value = serde_json::from_slice(&body).unwrap_or_default();
             answer.json(with_wrong_types(value))
         }
+        Malformed::Numbers(text) => {
+            let value = serde_json::from_slice(&body).unwrap_or_default();
+            answer.json(with_numbers(value, &text))
+        }
         Malformed::WrongContentType => {
             answer.content_type("text/html").body("<html><body><h1>It works</h1></body></html>")
         }
@@ -245,5 +250,17 @@ fn with_wrong_types(value: Value) -> Value {
             fields.into_iter().map(|(key, value)| (key, with_wrong_types(value))).collect()
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Value::Array(Vec::new()),
+    }
+}
+
+fn with_numbers(value: Value, text: &str) -> Value {
+    match value {
+        Value::Array(values) => values.into_iter().map(|value| with_numbers(value, text)).collect(),
+        Value::Object(fields) => {
+            fields.into_iter().map(|(key, value)| (key, with_numbers(value, text))).collect()
+        }
+        Value::Number(_) => text.parse().map_or_else(|_| Value::from(text), Value::Number),
+        Value::String(held) if Decimal::from_str_exact(&held).is_ok() => Value::from(text),
+        Value::Null | Value::Bool(_) | Value::String(_) => value,
     }
 }

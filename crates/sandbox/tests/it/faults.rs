@@ -173,6 +173,12 @@ async fn malformed_answers_are_malformed_each_in_its_way() {
     let (_, body) = get_json(url.clone()).await;
     assert_eq!((&body["ticker"], &body["close"]), (&json!([]), &json!([])));
 
+    for (text, close) in [("NaN", json!("NaN")), ("-1.50", serde_json::from_str("-1.50").unwrap())] {
+        malformed(Malformed::Numbers(text.to_owned()));
+        let (_, body) = get_json(url.clone()).await;
+        assert_eq!((&body["ticker"], &body["close"]), (&json!("AAPL"), &close));
+    }
+
     malformed(Malformed::WrongContentType);
     let response = get(url).await;
     assert_eq!(response.status(), 200);
@@ -192,8 +198,13 @@ async fn faults_are_set_read_and_lifted_over_http() {
     assert_eq!(get_json(url.clone()).await, (200, body));
     assert_eq!(get(price_url(&sandbox)).await.status(), 503);
 
-    for kind in [json!("outage"), json!("lostAnswer"), json!("brokenOff"), json!({"malformed": "wrongTypes"})]
-    {
+    for kind in [
+        json!("outage"),
+        json!("lostAnswer"),
+        json!("brokenOff"),
+        json!({"malformed": "wrongTypes"}),
+        json!({"malformed": {"numbers": "NaN"}}),
+    ] {
         let body = json!({"failures": {"kind": kind}});
         assert_eq!(send(Method::PUT, url.clone(), &body).await.0, 200, "{body}");
     }
@@ -271,6 +282,43 @@ async fn a_reset_forgets_balances_portfolios_faults_and_calls() {
     assert_eq!(sandbox.accounting.calls(), 0);
     let url = format!("{}/api/v1/portfolios", sandbox.portfolio.url());
     assert_eq!(get_json(url).await, (200, json!([])));
+}
+
+#[tokio::test]
+async fn numbers_in_strings_are_replaced_by_strings_and_other_strings_stay() {
+    let sandbox = fixed().await;
+    sandbox.accounting.fund(PORTFOLIO, dec!(10), &[("0123456789abcdef01234567", dec!(2.5))]);
+    let numbers = Failure::Malformed(Malformed::Numbers("-3".to_owned()));
+    sandbox.accounting.inject(Faults::always(numbers));
+
+    let url = format!("{}/api/v1/portfolios/{PORTFOLIO}/summary", sandbox.accounting.url());
+    let (status, body) = get_json(url).await;
+
+    assert_eq!((status, &body["portfolioId"], &body["cashBalance"]), (200, &json!(PORTFOLIO), &json!("-3")));
+    assert_eq!(body["securities"][0]["netQuantity"], json!("-3"));
+    assert_eq!((&body["securityCount"], body["lastUpdated"].is_string()), (&json!(-3), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_is_shut_refuses_calls_until_it_is_reopened_where_it_was() {
+    let mut sandbox = fixed().await;
+    let (url, regular) = (price_url(&sandbox), client());
+    assert_eq!(regular.get(&url).send().await.unwrap().status(), 200);
+
+    sandbox.pricing.shut().await.unwrap();
+
+    for _ in 0..2 {
+        let err = client().get(&url).send().await.unwrap_err();
+        assert!(err.is_connect(), "{err:?}");
+    }
+    // The connection that was kept is of no use any more.
+    assert!(regular.get(&url).send().await.is_err());
+    assert_eq!(get(sandbox.portfolio.url()).await.status(), 200);
+
+    sandbox.pricing.reopen().unwrap();
+
+    assert_eq!(regular.get(&url).send().await.unwrap().status(), 200);
+    assert_eq!(sandbox.pricing.calls(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,7 @@ mod configuration;
 mod crash;
 mod documents;
 mod dry_run;
+mod faults;
 mod harness;
 mod health;
 mod health_command;

@@ -1,4 +1,4 @@
-//! Rebalancing while the neighbours are out, make no sense, or know nothing.
+//! What neighbours are asked for, and what is made of answers that know nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -6,121 +6,14 @@ use std::time::Duration;
 use reqwest::header::RETRY_AFTER;
 use rust_decimal::Decimal;
 use rust_decimal_macros::dec;
-use sandbox::{Config as SandboxConfig, Draws, Failure, Faults, Malformed, PriceOverride, Sandbox};
+use sandbox::{Config as SandboxConfig, Draws, Failure, Faults, PriceOverride, Sandbox};
 use serde_json::{Value, json};
-use server::config::{Config, HttpUrl};
 
+use crate::faults::{API, Desk, FIRST, INDISPENSABLE, Neighbour, Way, remember_nothing};
 use crate::harness::{Reply, TestServer, decimal, position, reply, sandbox_of};
 
-const FIRST: &str = "683b6d88a29ee10e8b499643";
-const SECOND: &str = "683b6d88a29ee10e8b499644";
 const UNKNOWN_SECURITY: &str = "00000000000000000000000a";
 const NAMELESS: [Value; 2] = [Value::Null, Value::Null];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Neighbour {
-    Accounting,
-    Security,
-    Pricing,
-    Portfolio,
-}
-use Neighbour::{Accounting, Portfolio, Pricing, Security};
-
-/// Those without whom nothing can be rebalanced.
-const INDISPENSABLE: [Neighbour; 3] = [Accounting, Security, Pricing];
-
-impl Neighbour {
-    fn inject(self, sandbox: &Sandbox, faults: Faults) {
-        match self {
-            Accounting => sandbox.accounting.inject(faults),
-            Security => sandbox.security.inject(faults),
-            Pricing => sandbox.pricing.inject(faults),
-            Portfolio => sandbox.portfolio.inject(faults),
-        }
-    }
-
-    fn recover(self, sandbox: &Sandbox) {
-        self.inject(sandbox, Faults::default());
-    }
-
-    fn url(self, config: &mut Config) -> &mut HttpUrl {
-        match self {
-            Accounting => &mut config.neighbours.portfolio_accounting_url,
-            Security => &mut config.neighbours.security_url,
-            Pricing => &mut config.neighbours.pricing_url,
-            Portfolio => &mut config.neighbours.portfolio_url,
-        }
-    }
-}
-
-/// A model of two securities and its two portfolios, known to everyone. Nothing is remembered between calls.
-struct Desk {
-    server: TestServer,
-    model: String,
-}
-
-impl Desk {
-    async fn open(adjust: impl FnOnce(&mut Config)) -> Self {
-        let prices = [("A", dec!(100)), ("B", dec!(50)), ("C", dec!(10))];
-        let sandbox = sandbox_of(&prices).await;
-        let server = TestServer::start_on(sandbox, |config| {
-            remember_nothing(config);
-            adjust(config);
-        })
-        .await;
-        let positions = [
-            position(&server.security("A"), "0.50", "0.05", "0.05"),
-            position(&server.security("B"), "0.40", "0.05", "0.05"),
-        ];
-        for (portfolio, name) in [(FIRST, "First"), (SECOND, "Second")] {
-            server.sandbox.accounting.fund(portfolio, dec!(10000), &[]);
-            server.sandbox.portfolio.add(portfolio, name);
-        }
-        let model = server.create_model("Balanced", &positions, &[FIRST, SECOND]).await;
-        Self { server, model }
-    }
-
-    async fn rebalance_both_ways(&self) -> [Reply; 2] {
-        [self.server.rebalance_portfolio(FIRST).await, self.server.rebalance_model(&self.model).await]
-    }
-
-    async fn assert_nothing_kept(&self) {
-        assert_eq!(self.server.get("/api/v1/rebalances").await.expect(200), json!([]));
-        let model = self.server.get(&format!("/api/v1/model/{}", self.model)).await.expect(200);
-        assert_eq!(model["last_rebalance_date"], Value::Null);
-        assert_eq!(model["version"], 1);
-    }
-}
-
-/// And calls whoever failed, however often.
-fn remember_nothing(config: &mut Config) {
-    config.neighbours.breaker_threshold = 0;
-    config.neighbours.prices_bulk_threshold = 0;
-    config.neighbours.ticker_ttl = Duration::ZERO;
-    config.neighbours.price_ttl = Duration::ZERO;
-    config.neighbours.name_ttl = Duration::ZERO;
-}
-
-fn nobody_listens_there(neighbour: Neighbour) -> impl FnOnce(&mut Config) {
-    let url = serde_json::from_value(json!("http://127.0.0.1:1")).unwrap();
-    move |config| *neighbour.url(config) = url
-}
-
-fn faults() -> Vec<Faults> {
-    let status = |code| Faults::always(Failure::status(code));
-    let malformed = |malformed| Faults::always(Failure::Malformed(malformed));
-    vec![
-        Faults::outage(),
-        Faults::always(Failure::LostAnswer),
-        status(500),
-        status(503),
-        status(429),
-        status(401),
-        malformed(Malformed::Truncated),
-        malformed(Malformed::WrongTypes),
-        malformed(Malformed::WrongContentType),
-    ]
-}
 
 #[track_caller]
 fn assert_unavailable(reply: Reply) {
@@ -138,93 +31,6 @@ fn assert_rebalanced(body: &Value, names: &[Value]) {
         assert_eq!(element["status"], "REBALANCED");
         assert_eq!(element["transactions"].as_array().unwrap().len(), 2);
         assert_eq!(element["portfolio_name"], *name);
-    }
-}
-
-#[tokio::test]
-async fn without_a_neighbour_it_needs_a_rebalance_fails_and_keeps_nothing() {
-    let desk = Desk::open(|_| {}).await;
-
-    for neighbour in INDISPENSABLE {
-        for faults in faults() {
-            neighbour.inject(&desk.server.sandbox, faults.clone());
-            for reply in desk.rebalance_both_ways().await {
-                assert_eq!(reply.status, 503, "{neighbour:?} {faults:?}: {:#}", reply.body);
-                assert_unavailable(reply);
-            }
-        }
-        neighbour.recover(&desk.server.sandbox);
-    }
-
-    desk.assert_nothing_kept().await;
-    for reply in desk.rebalance_both_ways().await {
-        assert_rebalanced(&reply.expect(200), &[json!("First"), json!("Second")]);
-    }
-}
-
-#[tokio::test]
-async fn each_recovery_is_noticed_by_the_next_call() {
-    let desk = Desk::open(|_| {}).await;
-
-    for neighbour in INDISPENSABLE {
-        neighbour.inject(&desk.server.sandbox, Faults::outage());
-        desk.server.rebalance_model(&desk.model).await.expect(503);
-
-        neighbour.recover(&desk.server.sandbox);
-
-        desk.server.rebalance_model(&desk.model).await.expect(200);
-    }
-}
-
-#[tokio::test]
-async fn where_nobody_listens_a_rebalance_fails_and_keeps_nothing() {
-    for neighbour in INDISPENSABLE {
-        let desk = Desk::open(nobody_listens_there(neighbour)).await;
-
-        for reply in desk.rebalance_both_ways().await {
-            assert_unavailable(reply);
-        }
-
-        desk.assert_nothing_kept().await;
-    }
-}
-
-#[tokio::test]
-async fn a_neighbour_slower_than_the_timeout_is_out() {
-    let desk = Desk::open(|config| {
-        config.neighbours.timeout = Duration::from_millis(150);
-        config.neighbours.attempts = 2.try_into().unwrap();
-    })
-    .await;
-
-    for neighbour in INDISPENSABLE {
-        neighbour.inject(&desk.server.sandbox, Faults::latency(Duration::from_secs(5)));
-        for reply in desk.rebalance_both_ways().await {
-            assert_unavailable(reply);
-        }
-        neighbour.recover(&desk.server.sandbox);
-    }
-
-    desk.assert_nothing_kept().await;
-}
-
-#[tokio::test]
-async fn without_the_portfolio_service_only_names_are_missing() {
-    let desk = Desk::open(|_| {}).await;
-    for faults in faults() {
-        desk.server.sandbox.portfolio.inject(faults);
-        for reply in desk.rebalance_both_ways().await {
-            assert_rebalanced(&reply.expect(200), &NAMELESS);
-        }
-    }
-    desk.server.sandbox.portfolio.recover();
-    for reply in desk.rebalance_both_ways().await {
-        assert_rebalanced(&reply.expect(200), &[json!("First"), json!("Second")]);
-    }
-
-    let desk = Desk::open(nobody_listens_there(Portfolio)).await;
-    for reply in desk.rebalance_both_ways().await {
-        assert_rebalanced(&reply.expect(200), &NAMELESS);
     }
 }
 
@@ -302,18 +108,6 @@ async fn a_security_of_the_model_without_a_price_is_named_and_nothing_is_kept() 
 }
 
 #[tokio::test]
-async fn a_price_that_is_no_number_is_an_outage() {
-    let desk = Desk::open(|_| {}).await;
-    desk.server.sandbox.pricing.set("B", PriceOverride::Text("about fifty".to_owned()));
-
-    for reply in desk.rebalance_both_ways().await {
-        assert_unavailable(reply);
-    }
-
-    desk.assert_nothing_kept().await;
-}
-
-#[tokio::test]
 async fn a_security_of_the_model_without_a_ticker_is_named() {
     // The Security Service answers for the second as if it had broken down: no id of its own looks so.
     for security in [UNKNOWN_SECURITY, "STOCK1234567890123456789"] {
@@ -372,6 +166,14 @@ async fn a_holding_without_a_price_fails_its_portfolio_alone() {
         let record = desk.server.record_of(&body[0]).await;
         assert_eq!(record["number_of_portfolios"], 1);
         assert_eq!(record["failures"][0]["portfolio_id"], FIRST);
+
+        let later = desk.rebalance(Way::Async).await;
+        assert_eq!(later.status, (202, Some("COMPLETED".to_owned())));
+        let newest = desk.server.get("/api/v1/rebalances?limit=1").await.expect(200)[0].clone();
+        assert_eq!(
+            (&newest["failures"], &newest["portfolios"]),
+            (&record["failures"], &json!(later.portfolios))
+        );
     }
 }
 
@@ -502,7 +304,7 @@ async fn a_cold_rebalance_of_a_hundred_securities_asks_for_each_once_however_man
         server.sandbox.accounting.fund(FIRST, dec!(1000000), &[]);
         let model = server.create_model("Hundred", &positions, &[FIRST]).await;
         let sandbox = &server.sandbox;
-        for neighbour in [Security, Pricing] {
+        for neighbour in [Neighbour::Security, Neighbour::Pricing] {
             neighbour.inject(sandbox, Faults::latency(Duration::from_millis(20)));
         }
 
@@ -525,55 +327,8 @@ async fn a_cold_rebalance_of_a_hundred_securities_asks_for_each_once_however_man
     }
 }
 
-/// Beside it lie the health reports, which are asked for all the while.
-const API: &str = "/api/v1/";
-
-fn opens_after_five(config: &mut Config) {
-    config.neighbours.breaker_threshold = 5;
-}
-
 fn retry_after(reply: &Reply) -> u64 {
     reply.headers[RETRY_AFTER].to_str().unwrap().parse().unwrap()
-}
-
-#[tokio::test]
-async fn a_neighbour_that_failed_five_times_is_left_alone_and_the_client_learns_for_how_long() {
-    let desk = Desk::open(opens_after_five).await;
-    let accounting = &desk.server.sandbox.accounting;
-    accounting.inject(Faults::always(Failure::status(500)));
-    for _ in 0..5 {
-        assert_eq!(retry_after(&desk.server.rebalance_portfolio(FIRST).await), 5);
-    }
-    let n_calls = accounting.calls_under(API);
-    assert_eq!(n_calls, 5 * 3);
-
-    accounting.recover();
-    for reply in desk.rebalance_both_ways().await {
-        assert!((50..=60).contains(&retry_after(&reply)), "{reply:?}");
-        assert_unavailable(reply);
-    }
-
-    assert_eq!(accounting.calls_under(API), n_calls);
-    desk.assert_nothing_kept().await;
-}
-
-#[tokio::test]
-async fn a_neighbour_that_is_back_is_called_again_after_the_pause() {
-    let desk = Desk::open(|config| {
-        opens_after_five(config);
-        config.neighbours.breaker_pause = Duration::ZERO;
-    })
-    .await;
-    desk.server.sandbox.pricing.inject(Faults::outage());
-    for _ in 0..5 {
-        desk.server.rebalance_portfolio(FIRST).await.expect(503);
-    }
-
-    desk.server.sandbox.pricing.recover();
-
-    for reply in desk.rebalance_both_ways().await {
-        reply.expect(200);
-    }
 }
 
 #[tokio::test]
@@ -605,22 +360,5 @@ async fn a_request_fails_by_its_deadline_however_long_its_neighbours_may_take() 
         neighbour.recover(&desk.server.sandbox);
     }
 
-    desk.assert_nothing_kept().await;
-}
-
-#[tokio::test]
-async fn a_storm_of_requests_at_a_dead_neighbour_reaches_it_a_few_times() {
-    const N_REQUESTS: usize = 1000;
-    let desk = Desk::open(opens_after_five).await;
-    desk.server.sandbox.accounting.inject(Faults::outage());
-
-    let storm = (0..N_REQUESTS).map(|_| desk.server.rebalance_portfolio(FIRST));
-    for reply in futures_util::future::join_all(storm).await {
-        assert_unavailable(reply);
-    }
-
-    // 32 calls may be under way, and another takes the turn of each of the five that failed.
-    let n_calls = desk.server.sandbox.accounting.calls_under(API);
-    assert!((5 * 3..=(32 + 5) * 3).contains(&n_calls), "{n_calls}");
     desk.assert_nothing_kept().await;
 }
