@@ -17,7 +17,7 @@ use crate::optimizer::optimizer;
 use crate::store::{Ports, Store};
 use crate::telemetry::journal::Account;
 use crate::telemetry::metrics::Metrics;
-use crate::telemetry::neighbours::NeighbourFigures;
+use crate::telemetry::neighbours::{self, NeighbourFigures};
 use crate::telemetry::optimizer::ObservedOptimizer;
 use crate::telemetry::store::{Observed, StoreFigures};
 
@@ -38,6 +38,7 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
     for (service, state) in neighbours.breakers() {
         observer.breaker(service, state);
     }
+    neighbours::observe_caches(meter, neighbours.clone());
     let figures = StoreFigures::new(meter, store.system());
     StoreFigures::observe_connections(meter, store.clone());
     let health = Health::new(probe, neighbours.probes());

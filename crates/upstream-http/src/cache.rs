@@ -1,13 +1,14 @@
-//! Answers kept for a while, and asked for once however many want them.
+//! Answers kept for a while, and asked for once however many want them; and how often that spared a call.
 
 use std::error::Error;
 use std::fmt;
 use std::future::pending;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use application::{deadline, upstream};
+use futures_util::FutureExt;
 use moka::future;
 use tokio::select;
 
@@ -15,7 +16,32 @@ use crate::config::CacheSize;
 
 /// Keeps what was found; neither what is unknown nor a failure.
 #[derive(Clone)]
-pub(crate) struct Cache<K, V>(Option<future::Cache<K, V>>);
+pub(crate) struct Cache<K, V> {
+    name: &'static str,
+    /// `None` where nothing is to be kept.
+    kept: Option<future::Cache<K, V>>,
+    asked: Arc<Asked>,
+}
+
+/// Since the start.
+#[derive(Default)]
+struct Asked {
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+/// What a cache has been good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CacheUse {
+    /// Such as `tickers`.
+    pub name: &'static str,
+    /// How often an answer was had without a call of one's own, since the start.
+    pub hits: u64,
+    /// How often it was not.
+    pub misses: u64,
+    /// Answers kept now.
+    pub entries: u64,
+}
 
 enum Miss {
     Unknown,
@@ -27,18 +53,36 @@ where
     K: Hash + Eq + Clone + Send + Sync + 'static,
     V: Clone + Send + Sync + 'static,
 {
-    pub(crate) fn new(size: CacheSize) -> Self {
+    pub(crate) fn new(name: &'static str, size: CacheSize) -> Self {
         let keep = || future::Cache::builder().time_to_live(size.ttl).max_capacity(size.capacity).build();
-        Self((!size.ttl.is_zero()).then(keep))
+        Self { name, kept: (!size.ttl.is_zero()).then(keep), asked: Arc::default() }
     }
 
-    /// What is kept for `key`, asking nobody.
+    pub(crate) fn told(&self) -> CacheUse {
+        let entries = self.kept.as_ref().map_or(0, |kept| {
+            // What has expired counts until someone clears up; whoever does so already is not waited for.
+            let _ = kept.run_pending_tasks().now_or_never();
+            kept.entry_count()
+        });
+        let [hits, misses] =
+            [&self.asked.hits, &self.asked.misses].map(|count| count.load(Ordering::Relaxed));
+        CacheUse { name: self.name, hits, misses, entries }
+    }
+
+    /// What is kept for `key`, asking nobody. Whoever gets it otherwise than by [`find`](Self::find) says
+    /// so to [`missed`](Self::missed).
     pub(crate) async fn kept(&self, key: &K) -> Option<V> {
-        self.0.as_ref()?.get(key).await
+        let kept = self.kept.as_ref()?.get(key).await?;
+        self.asked.hits.fetch_add(1, Ordering::Relaxed);
+        Some(kept)
+    }
+
+    pub(crate) fn missed(&self, count: usize) {
+        self.asked.misses.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     pub(crate) async fn keep(&self, key: K, value: V) {
-        if let Some(cache) = &self.0 {
+        if let Some(cache) = &self.kept {
             cache.insert(key, value).await;
         }
     }
@@ -53,7 +97,8 @@ where
     where
         F: Future<Output = Result<Option<V>, upstream::Error>> + Send,
     {
-        let Some(cache) = &self.0 else {
+        let Some(cache) = &self.kept else {
+            self.missed(1);
             return ask().await;
         };
         loop {
@@ -69,18 +114,28 @@ where
             let miss = select! {
                 biased;
                 found = cache.try_get_with(key.clone(), first_ask) => match found {
-                    Ok(value) => return Ok(Some(value)),
+                    Ok(value) => {
+                        let asked = if is_asking.into_inner() { &self.asked.misses } else { &self.asked.hits };
+                        asked.fetch_add(1, Ordering::Relaxed);
+                        return Ok(Some(value));
+                    }
                     Err(miss) => miss,
                 },
                 // Too late to ask, which the error then says.
-                () = waited_in_vain(&is_asking) => return ask().await,
+                () = waited_in_vain(&is_asking) => {
+                    self.missed(1);
+                    return ask().await;
+                }
             };
-            match &*miss {
-                Miss::Unknown => return Ok(None),
-                // It was the other's time that ran out.
-                Miss::Failed(error) if is_out_of_time(error) && !is_asking.into_inner() => {}
-                Miss::Failed(error) => return Err(shared(error)),
+            // It was the other's time that ran out.
+            if !is_asking.into_inner() && matches!(&*miss, Miss::Failed(error) if is_out_of_time(error)) {
+                continue;
             }
+            self.missed(1);
+            return match &*miss {
+                Miss::Unknown => Ok(None),
+                Miss::Failed(error) => Err(shared(error)),
+            };
         }
     }
 }

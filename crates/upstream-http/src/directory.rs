@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use domain::identifier::PortfolioId;
 use serde::Deserialize;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheUse};
 use crate::config::{Calls, Config};
 use crate::neighbour::{Error, Neighbour};
 use crate::observer::Observer;
@@ -26,12 +26,16 @@ impl Directory {
         let calls = Calls { timeout: config.name_timeout, attempts: NonZeroU32::MIN, ..config.calls.clone() };
         Ok(Self {
             neighbour: Neighbour::new("portfolio-service", &config.portfolio, &calls, &[], observer)?,
-            names: Cache::new(config.names),
+            names: Cache::new("names", config.names),
         })
     }
 
     pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
         self.neighbour.breaker_state()
+    }
+
+    pub(crate) fn names(&self) -> CacheUse {
+        self.names.told()
     }
 
     pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {

@@ -26,6 +26,7 @@ use application::health::{self, BreakerState, NeighbourProbe};
 pub use http::HeaderMap;
 
 pub use accounting::Accounting;
+pub use cache::CacheUse;
 pub use config::{BreakerRules, CacheSize, Calls, Config, Endpoint};
 pub use directory::Directory;
 pub use market::Market;
@@ -54,6 +55,12 @@ impl Neighbours {
     pub fn breakers(&self) -> Vec<(&'static str, BreakerState)> {
         let [security, pricing] = self.market.breakers();
         vec![self.accounting.breaker(), pricing, self.directory.breaker(), security]
+    }
+
+    /// What each cache has been good for.
+    pub fn caches(&self) -> [CacheUse; 4] {
+        let [tickers, prices, all_prices] = self.market.caches();
+        [tickers, prices, all_prices, self.directory.names()]
     }
 
     /// All four, for the health reports.

@@ -11,6 +11,7 @@ use domain::identifier::SecurityId;
 use domain::order_generation::price::{Price, PriceSnapshot};
 use futures_util::future::try_join_all;
 
+use crate::cache::CacheUse;
 use crate::config::Config;
 use crate::neighbour::Error;
 use crate::observer::Observer;
@@ -30,6 +31,11 @@ impl Market {
 
     pub(crate) fn breakers(&self) -> [(&'static str, BreakerState); 2] {
         [self.securities.breaker(), self.prices.breaker()]
+    }
+
+    pub(crate) fn caches(&self) -> [CacheUse; 3] {
+        let [prices, all_prices] = self.prices.caches();
+        [self.securities.tickers(), prices, all_prices]
     }
 
     pub(crate) fn probes(&self) -> [Box<dyn NeighbourProbe>; 2] {

@@ -13,7 +13,7 @@ use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheUse};
 use crate::config::Config;
 use crate::exact::Exact;
 use crate::neighbour::{Error, Neighbour};
@@ -36,14 +36,19 @@ impl Prices {
     pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         Ok(Self {
             neighbour: Neighbour::new("pricing-service", &config.pricing, &config.calls, &[], observer)?,
-            single: Cache::new(config.prices),
-            board: Cache::new(config.prices),
+            single: Cache::new("prices", config.prices),
+            board: Cache::new("all_prices", config.prices),
             bulk_threshold: config.bulk_threshold,
         })
     }
 
     pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
         self.neighbour.breaker_state()
+    }
+
+    /// Of single prices, and of all of them together.
+    pub(crate) fn caches(&self) -> [CacheUse; 2] {
+        [self.single.told(), self.board.told()]
     }
 
     pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {
@@ -79,7 +84,9 @@ impl Prices {
             let board = self.board().await?;
             let listed = |ticker: &&Ticker| board.get(*ticker).copied();
             prices.extend(lacking.iter().filter_map(|it| Some(((*it).clone(), listed(it)??))));
+            let n_lacking = lacking.len();
             lacking.retain(|ticker| listed(ticker).is_none());
+            self.single.missed(n_lacking - lacking.len());
         }
         let singly = lacking.into_iter().map(async |ticker| {
             let price = self.price(ticker).await?;

@@ -7,7 +7,7 @@ use application::upstream;
 use domain::identifier::SecurityId;
 use serde::Deserialize;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheUse};
 use crate::config::Config;
 use crate::neighbour::{Error, Neighbour};
 use crate::observer::Observer;
@@ -22,12 +22,16 @@ impl Securities {
     pub(crate) fn new(config: &Config, observer: &Arc<dyn Observer>) -> Result<Self, Error> {
         Ok(Self {
             neighbour: Neighbour::new("security-service", &config.security, &config.calls, &[], observer)?,
-            tickers: Cache::new(config.tickers),
+            tickers: Cache::new("tickers", config.tickers),
         })
     }
 
     pub(crate) fn breaker(&self) -> (&'static str, BreakerState) {
         self.neighbour.breaker_state()
+    }
+
+    pub(crate) fn tickers(&self) -> CacheUse {
+        self.tickers.told()
     }
 
     pub(crate) fn probe(&self) -> Box<dyn NeighbourProbe> {

@@ -1,10 +1,11 @@
-//! Every attempt at a neighbour: counted, timed, and told of the trace it belongs to.
+//! Every attempt at a neighbour: counted, timed, and told of the trace it belongs to; and the calls that were
+//! spared.
 
 use application::health::BreakerState;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
 use reqwest::header::HeaderMap;
-use upstream_http::{Attempted, Ending, Observer};
+use upstream_http::{Attempted, Ending, Neighbours, Observer};
 
 use super::traces;
 
@@ -38,6 +39,31 @@ impl NeighbourFigures {
                 .build(),
         }
     }
+}
+
+/// Tells of the caches whenever the figures are read.
+pub(crate) fn observe_caches(meter: &Meter, neighbours: Neighbours) {
+    let of = neighbours.clone();
+    meter
+        .u64_observable_counter("cache_requests_total")
+        .with_description("What was looked for in a cache: a hit was had without a call of its own")
+        .with_callback(move |to| {
+            for cache in of.caches() {
+                for (result, count) in [("hit", cache.hits), ("miss", cache.misses)] {
+                    to.observe(count, &[KeyValue::new("cache", cache.name), KeyValue::new("result", result)]);
+                }
+            }
+        })
+        .build();
+    meter
+        .u64_observable_gauge("cache_entries")
+        .with_description("Answers of neighbours that are kept")
+        .with_callback(move |to| {
+            for cache in neighbours.caches() {
+                to.observe(cache.entries, &[KeyValue::new("cache", cache.name)]);
+            }
+        })
+        .build();
 }
 
 impl Observer for NeighbourFigures {

@@ -14,6 +14,7 @@ use server::config::Config;
 use crate::harness::{TestServer, position};
 use crate::mongod::{Kind, drop_database, fresh_name, shared};
 use crate::process::{Process, run, serve};
+use crate::telemetry::figures::Figures;
 
 const KINDS: [Kind; 2] = [Kind::Standalone, Kind::ReplicaSet];
 
@@ -68,6 +69,27 @@ async fn a_model_is_made_changed_rebalanced_and_removed() {
         server.stop().await;
         drop_database(&url, &database).await;
     }
+}
+
+#[tokio::test]
+async fn the_connections_of_the_driver_are_told() {
+    let Some(url) = shared(Kind::ReplicaSet) else { return };
+    let database = fresh_name();
+    let mut server = TestServer::start_with(|config| {
+        on(&url, &database)(config);
+        config.store.min_connections = 3;
+    })
+    .await;
+    server.create_model("Balanced", &[], &["p"]).await;
+
+    let figures = Figures::of(&server).await;
+
+    let count =
+        |state: &str| figures.count(&format!("database_connections{{pool=\"mongodb\",state=\"{state}\"}}"));
+    assert_eq!(count("used"), 0);
+    assert!(1 <= count("idle"), "{:#?}", figures.series);
+    server.stop().await;
+    drop_database(&url, &database).await;
 }
 
 /// The model as the winner was told.

@@ -5,6 +5,6 @@ mod collector;
 mod deployed;
 mod desk;
 mod export;
-mod figures;
+pub(crate) mod figures;
 mod outage;
 mod secrets;

@@ -102,12 +102,15 @@ async fn what_is_not_listed_is_asked_for_singly_and_what_has_no_price_there_is_a
     given(&neighbours.pricing, ALL, ok(&json!(rows))).await;
     neighbours.knows_price("T6", json!(60)).await;
 
-    let prices = neighbours.clients().market.prices(&securities(1..=8)).await.unwrap();
+    let clients = neighbours.clients();
+    let prices = clients.market.prices(&securities(1..=8)).await.unwrap();
 
     let amounts: Vec<_> = (1..=8).map(|number| amount(&prices, number)).collect();
     assert_eq!(amounts, [None, None, None, None, Some(dec!(50)), Some(dec!(60)), None, None]);
     // The sixth and the seventh; the eighth has no ticker.
     assert_eq!(calls(&neighbours).await, (1, 2));
+    let used = clients.caches().map(|cache| (cache.hits, cache.misses, cache.entries));
+    assert_eq!(used, [(0, 8, 7), (0, 7, 2), (0, 1, 1), (0, 0, 0)], "each is missed once, however it is had");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@ use std::time::Duration;
 use application::order_generation::ports::PriceSource;
 use futures_util::future::join_all;
 use serde_json::json;
+use upstream_http::{CacheUse, Neighbours};
 
 use crate::neighbourhood::{
     Neighbourhood, chain, given, given_first, is_malformed, is_unavailable, kept_for, n_calls, ok, security,
@@ -44,6 +45,52 @@ async fn a_hundred_who_ask_at_the_same_time_make_one_call() {
     assert!(answers.into_iter().all(|prices| prices.unwrap().price(&security(1)).is_some()));
     assert_eq!(n_calls(&neighbours.security).await, 1);
     assert_eq!(n_calls(&neighbours.pricing).await, 1);
+}
+
+/// Hits, misses and entries.
+fn used(clients: &Neighbours, name: &str) -> (u64, u64, u64) {
+    let CacheUse { hits, misses, entries, .. } =
+        clients.caches().into_iter().find(|cache| cache.name == name).unwrap();
+    (hits, misses, entries)
+}
+
+#[tokio::test]
+async fn a_look_up_is_a_hit_where_it_costs_no_call_of_its_own() {
+    let mut neighbours = apple().await;
+    neighbours.config.prices = kept_for(Duration::from_millis(300));
+    let slow = ok(&json!({ "close": 5 })).set_delay(Duration::from_millis(100));
+    given(&neighbours.pricing, PRICE, slow).await;
+    let clients = neighbours.clients();
+    let asked = [security(1)];
+
+    join_all((0..10).map(|_| clients.market.prices(&asked))).await;
+    assert_eq!(used(&clients, "tickers"), (9, 1, 1));
+    assert_eq!(used(&clients, "prices"), (9, 1, 1));
+
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(used(&clients, "prices"), (9, 1, 0), "what has expired is no entry");
+    clients.market.prices(&asked).await.unwrap();
+    // It has no ticker.
+    clients.market.prices(&[security(2)]).await.unwrap();
+    assert_eq!(used(&clients, "prices"), (9, 2, 1));
+    assert_eq!(used(&clients, "tickers"), (10, 2, 1));
+    for unused in ["all_prices", "names"] {
+        assert_eq!(used(&clients, unused), (0, 0, 0), "{unused}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_lifetime_every_look_up_is_a_miss() {
+    let mut neighbours = apple().await;
+    neighbours.config.prices.ttl = Duration::ZERO;
+    neighbours.knows_price("AAPL", json!(5)).await;
+    let clients = neighbours.clients();
+
+    for _ in 0..3 {
+        clients.market.prices(&[security(1)]).await.unwrap();
+    }
+
+    assert_eq!(used(&clients, "prices"), (0, 3, 0));
 }
 
 #[tokio::test]

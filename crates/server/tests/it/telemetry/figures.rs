@@ -176,6 +176,8 @@ async fn every_family_is_there_with_its_type() {
     let figures = Figures::of(&server).await;
 
     let expected = [
+        ("cache_entries", "gauge"),
+        ("cache_requests_total", "counter"),
         ("circuit_breaker_state", "gauge"),
         ("database_connections", "gauge"),
         ("database_operation_duration_seconds", "histogram"),
@@ -248,6 +250,29 @@ async fn a_rebalance_counts_in_the_store_and_the_optimiser() {
     for bound in ["0.1", "0.25", "0.5", "1", "2.5", "5", "10", "30", "60", "+Inf"] {
         assert!(bounds.contains(&bound), "{bound} is none of {bounds:?}");
     }
+}
+
+#[tokio::test]
+async fn what_the_caches_spare_is_counted() {
+    let (server, model) = desk().await;
+    for _ in 0..3 {
+        server.rebalance_model(&model).await.expect(200);
+    }
+
+    let figures = Figures::of(&server).await;
+
+    // Two securities and a portfolio whose name nobody knows, three times; no price is kept here.
+    for (cache, hits, misses, entries) in
+        [("tickers", 4, 2, 2), ("prices", 0, 6, 0), ("all_prices", 0, 0, 0), ("names", 0, 3, 0)]
+    {
+        let count = |result: &str| {
+            figures.count(&format!("cache_requests_total{{cache=\"{cache}\",result=\"{result}\"}}"))
+        };
+        assert_eq!((count("hit"), count("miss")), (hits, misses), "{cache}");
+        assert_eq!(figures.count(&format!("cache_entries{{cache=\"{cache}\"}}")), entries, "{cache}");
+    }
+    assert_eq!(figures.values_of("cache"), BTreeSet::from(["all_prices", "names", "prices", "tickers"]));
+    assert_eq!(figures.values_of("result"), BTreeSet::from(["hit", "miss"]));
 }
 
 #[tokio::test]
