@@ -1,5 +1,8 @@
 //! Rebalances of models with many portfolios: under way where all can see them, to their ends.
 
+mod replicas;
+
+use std::path::Path;
 use std::time::Duration;
 
 use rust_decimal::Decimal;
@@ -14,6 +17,8 @@ use crate::mongodb::on;
 use crate::process::{Process, serve};
 
 const SLOW: Duration = Duration::from_millis(150);
+/// Of those that are to be given up for lost within a test.
+const LEASE_MS: &str = "900";
 
 /// A service in which as many portfolios are funded and follow a model as it is asked for.
 struct Desk {
@@ -49,7 +54,12 @@ impl Desk {
     }
 
     async fn start(&self) -> Value {
-        let accepted = self.ask().await;
+        self.start_on(&self.server.url).await
+    }
+
+    /// On another replica.
+    async fn start_on(&self, url: &str) -> Value {
+        let accepted = self.ask(url).await;
         assert_eq!(accepted.headers["preference-applied"], "respond-async");
         let location = accepted.headers["location"].to_str().unwrap().to_owned();
         let body = accepted.expect(202);
@@ -57,8 +67,8 @@ impl Desk {
         body
     }
 
-    async fn ask(&self) -> Reply {
-        let url = format!("{}/api/v1/model/{}/rebalance", self.server.url, self.model);
+    async fn ask(&self, url: &str) -> Reply {
+        let url = format!("{url}/api/v1/model/{}/rebalance", self.model);
         reply(self.server.client.post(url).header("prefer", "wait=1, Respond-Async")).await
     }
 
@@ -95,6 +105,22 @@ async fn events(url: &str, client: &reqwest::Client, record: &str) -> Vec<(Strin
     assert_eq!(response.status(), 200);
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     events_in(&response.text().await.unwrap())
+}
+
+/// Another replica for the desk, over the store that the variables name; whose runs are soon given up for
+/// lost.
+fn process(desk: &Desk, folder: &Path, variables: &[(&str, &str)]) -> Process {
+    let sandbox = &desk.server.sandbox;
+    let neighbours = [
+        ("PORTFOLIO_ACCOUNTING_SERVICE_URL", sandbox.accounting.url()),
+        ("SECURITY_SERVICE_URL", sandbox.security.url()),
+        ("PRICING_SERVICE_URL", sandbox.pricing.url()),
+        ("PORTFOLIO_SERVICE_URL", sandbox.portfolio.url()),
+    ];
+    let mut variables = variables.to_vec();
+    variables.extend(neighbours.iter().map(|(name, url)| (*name, url.as_str())));
+    variables.push(("REBALANCE_LEASE_MS", LEASE_MS));
+    Process::start(serve(folder, &["--host", "127.0.0.1", "--port", "0"], &variables))
 }
 
 /// Cash before, less what was bought, plus what was sold, is cash after: to the last digit.
@@ -243,7 +269,7 @@ async fn what_is_known_at_once_is_refused_at_once() {
 
     desk.be_slow();
     desk.start().await;
-    let refused = desk.ask().await;
+    let refused = desk.ask(&desk.server.url).await;
     assert!(refused.headers.contains_key("retry-after"));
     refused.expect_problem(503, "too-many-rebalances");
 
@@ -291,34 +317,6 @@ async fn a_service_that_is_stopped_completes_what_it_can() {
     assert_eq!(desk.server.get(&record).await.expect(200)["status"], "COMPLETED");
 }
 
-/// Another replica tells of the run, and cancels it.
-#[tokio::test]
-async fn any_replica_follows_and_cancels_the_run_of_another() {
-    let Some(url) = shared(Kind::ReplicaSet) else { return };
-    let database = fresh_name();
-    let quick = |config: &mut Config| {
-        on(&url, &database)(config);
-        config.rebalance.lease = Duration::from_millis(900);
-    };
-    let desk = Desk::of(600, quick).await;
-    let other = TestServer::start_with(quick).await;
-    desk.be_slow();
-    let record = path(&desk.start().await);
-
-    let following = events(&other.url, &other.client, &record);
-    let cancelling = async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        other.delete(&format!("{record}?version=1")).await.expect(200);
-    };
-    let (events, ()) = tokio::join!(following, cancelling);
-
-    assert_eq!(events.first().unwrap().0, "progress");
-    assert_eq!(events.last().unwrap().0, "cancelled");
-    let kept = desk.server.get(&record).await.expect(200);
-    assert_eq!((&kept["status"], &kept["version"]), (&json!("CANCELLED"), &json!(2)));
-    drop_database(&url, &database).await;
-}
-
 #[tokio::test]
 async fn a_killed_services_rebalance_fails_once_its_lease_has_ended() {
     let mut desk = Desk::of(600, |_| {}).await;
@@ -326,21 +324,10 @@ async fn a_killed_services_rebalance_fails_once_its_lease_has_ended() {
     desk.server.stop().await;
     let folder = tempfile::tempdir().unwrap();
     let database = format!("sqlite:{}", desk.server.store().display());
-    let sandbox = &desk.server.sandbox;
-    let urls = [
-        ("PORTFOLIO_ACCOUNTING_SERVICE_URL", sandbox.accounting.url()),
-        ("SECURITY_SERVICE_URL", sandbox.security.url()),
-        ("PRICING_SERVICE_URL", sandbox.pricing.url()),
-        ("PORTFOLIO_SERVICE_URL", sandbox.portfolio.url()),
-        ("REBALANCE_LEASE_MS", "900".to_owned()),
-    ];
-    let variables: Vec<(&str, &str)> = urls.iter().map(|(name, url)| (*name, url.as_str())).collect();
-    let arguments = ["--host", "127.0.0.1", "--port", "0", "--database-url", &database];
-    let start = || Process::start(serve(folder.path(), &arguments, &variables));
+    let start = || process(&desk, folder.path(), &[("DATABASE_URL", &database)]);
 
     let mut killed = start();
-    desk.server.url.clone_from(&killed.url);
-    let record = path(&desk.start().await);
+    let record = path(&desk.start_on(&killed.url).await);
     killed.kill();
     let next = start();
     desk.server.url.clone_from(&next.url);
