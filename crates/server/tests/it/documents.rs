@@ -43,6 +43,20 @@ fn every_code_of_a_problem_is_explained_and_no_other() {
 }
 
 #[test]
+fn operators_are_told_only_of_settings_that_there_are() {
+    let settings = text("docs/configuration.md");
+    for path in ["docs/operations.md", "docs/logging.md", "deploy/k8s/order-generation/README.md"] {
+        let text = text(path);
+        // A variable of a shell begins with its sign.
+        let words = text.split(|it: char| !it.is_ascii_uppercase() && !matches!(it, '_' | '$'));
+        let named: BTreeSet<&str> =
+            words.filter(|word| word.contains('_') && !word.starts_with(['$', '_'])).collect();
+        let unknown: Vec<_> = named.iter().filter(|name| !settings.contains(**name)).collect();
+        assert!(unknown.is_empty(), "{path}: {unknown:?}");
+    }
+}
+
+#[test]
 fn the_documents_that_are_made_from_the_code_are_up_to_date() {
     let folder = tempfile::tempdir().unwrap();
     // As `cargo xtask docs` writes them.
