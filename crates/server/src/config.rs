@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use domain::order_generation::problem::BandPolicy;
 use serde::{Deserialize, Deserializer};
+use store_mongodb::ConnectError;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
@@ -289,7 +290,7 @@ pub struct Neighbours {
     pub probe_pause: Duration,
 }
 
-/// An absolute `http` or `https` URL.
+/// An absolute `http` or `https` URL with nothing after its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpUrl(String);
 
@@ -305,6 +306,9 @@ impl<'de> Deserialize<'de> for HttpUrl {
         // A URL may hold a password, so only its scheme is repeated.
         let url = reqwest::Url::parse(&text)
             .map_err(|error| serde::de::Error::custom(format!("no absolute URL: {error}")))?;
+        if url.query().is_some() || url.fragment().is_some() {
+            return Err(serde::de::Error::custom("it must end with its path"));
+        }
         match url.scheme() {
             "http" | "https" => Ok(Self(text)),
             scheme => {
@@ -350,12 +354,11 @@ impl Store {
                 "" => Err(unusable_url("sqlite: needs a path after it".to_owned())),
                 path => Ok(Location::Sqlite(path.into())),
             },
-            Some(("mongodb" | "mongodb+srv", _)) if self.name.is_empty() => {
-                Err(unusable_name("a database needs a name".to_owned()))
-            }
-            Some(("mongodb" | "mongodb+srv", _)) => {
-                Ok(Location::Mongodb { url: self.url.clone(), database: self.name.clone() })
-            }
+            Some(("mongodb" | "mongodb+srv", _)) => match store_mongodb::check(&self.url, &self.name) {
+                Ok(()) => Ok(Location::Mongodb { url: self.url.clone(), database: self.name.clone() }),
+                Err(error @ ConnectError::Database(_)) => Err(unusable_name(error.to_string())),
+                Err(error) => Err(unusable_url(error.to_string())),
+            },
             // A URL may hold a password, so only its scheme is repeated.
             Some((scheme, _)) => Err(unusable_url(format!(
                 "there is no store for the scheme {scheme:?}; use sqlite:PATH or mongodb://HOST"

@@ -27,7 +27,8 @@ use futures_util::TryStreamExt;
 use futures_util::stream::{self, Stream};
 use mongodb::action::Find;
 use mongodb::options::{
-    Acknowledgment, ClientOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
+    Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria,
+    WriteConcern,
 };
 use mongodb::raw_batch_cursor::RawBatch;
 use mongodb::{Client, Collection, Database};
@@ -82,7 +83,7 @@ pub enum ConnectError {
     NoScheme,
     #[error("the MongoDB URL is malformed; are its options known, and is its password percent-encoded?")]
     Malformed,
-    #[error("the mongodb+srv:// URL is malformed, or its hosts cannot be looked up")]
+    #[error("the hosts of the mongodb+srv:// URL cannot be looked up")]
     NoHosts,
     #[error("`{0}` cannot be the name of a database")]
     Database(String),
@@ -92,14 +93,23 @@ pub enum ConnectError {
 #[error("cannot bring the indexes of the database up to date")]
 pub struct PrepareError(#[from] mongodb::error::Error);
 
+/// What is wrong with where a database is said to be, as far as it can be told without the network.
+pub fn check(url: &str, database: &str) -> Result<(), ConnectError> {
+    if !is_database_name(database) {
+        return Err(ConnectError::Database(database.to_owned()));
+    }
+    if !["mongodb://", "mongodb+srv://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(ConnectError::NoScheme);
+    }
+    ConnectionString::parse(url).map(drop).map_err(|_| ConnectError::Malformed)
+}
+
 impl MongoStore {
     /// Connects to nothing yet: a server that is away now may be there for the first call.
     ///
     /// Only a `mongodb+srv://` URL needs the network at once, for its hosts.
     pub async fn connect(config: &Config) -> Result<Self, ConnectError> {
-        if !is_database_name(&config.database) {
-            return Err(ConnectError::Database(config.database.clone()));
-        }
+        check(&config.url, &config.database)?;
         let connecting = Connecting::default();
         let mut options = options(config).await?;
         options.cmap_event_handler = Some(connecting.handler());
@@ -244,9 +254,6 @@ impl fmt::Debug for MongoStore {
 
 async fn options(config: &Config) -> Result<ClientOptions, ConnectError> {
     let with_lookup = config.url.starts_with("mongodb+srv://");
-    if !with_lookup && !config.url.starts_with("mongodb://") {
-        return Err(ConnectError::NoScheme);
-    }
     let mut options = ClientOptions::parse(&config.url)
         .await
         .map_err(|_| if with_lookup { ConnectError::NoHosts } else { ConnectError::Malformed })?;

@@ -20,8 +20,9 @@ use crate::observer::Observer;
 /// Why a client cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("`{url}` is no base URL for the {service}")]
-    BaseUrl { service: &'static str, url: String, source: Source },
+    /// Does not repeat the URL, which may hold a password.
+    #[error("the {service} cannot have this base URL")]
+    BaseUrl { service: &'static str, source: Source },
     #[error("no HTTP client for the {service}")]
     Client { service: &'static str, source: Source },
 }
@@ -52,11 +53,7 @@ impl Neighbour {
         unknown: &'static [&'static str],
         observer: &Arc<dyn Observer>,
     ) -> Result<Self, Error> {
-        let base = base(&endpoint.base_url).map_err(|source| Error::BaseUrl {
-            service,
-            url: endpoint.base_url.clone(),
-            source,
-        })?;
+        let base = base(&endpoint.base_url).map_err(|source| Error::BaseUrl { service, source })?;
         let client = client(calls).map_err(|source| Error::Client { service, source: source.into() })?;
         let slow_after = calls.breaker.slow_after.min(calls.timeout);
         let rules = BreakerRules { slow_after, ..calls.breaker };

@@ -4,8 +4,14 @@ use serde_json::Value;
 
 const HIDDEN: &str = "***";
 
+/// What a collector is sent along with every export.
+const HEADERS: &str = "headers";
+
 /// Settings that hold secrets, by the last word of their names.
-const SECRET: &[&str] = &["headers", "key", "keys", "password", "secret", "token", "tokens"];
+const SECRET: &[&str] = &["key", "keys", "password", "secret", "token", "tokens"];
+
+/// Settings that are URLs, by the last word of their names, also where whoever wrote one forgot its scheme.
+const PLACES: &[&str] = &["url", "endpoint"];
 
 /// Parameters of a URL that hold secrets, by a part of their names.
 const SECRET_PARAMETERS: &[&str] = &["password", "properties", "secret", "token"];
@@ -13,8 +19,13 @@ const SECRET_PARAMETERS: &[&str] = &["password", "properties", "secret", "token"
 /// The value of the setting `name` with its secrets hidden; that there is one may be seen.
 pub(super) fn without_secrets(name: &str, value: Value) -> Value {
     let last_word = name.rsplit('_').next().unwrap_or_default();
-    let hide: fn(&str) -> String =
-        if SECRET.contains(&last_word) { |_| HIDDEN.to_owned() } else { without_credentials };
+    let hide: fn(&str) -> String = if name == HEADERS || SECRET.contains(&last_word) {
+        |_| HIDDEN.to_owned()
+    } else if PLACES.contains(&last_word) {
+        without_credentials
+    } else {
+        |text| if text.contains("://") { without_credentials(text) } else { text.to_owned() }
+    };
     with_texts(value, hide)
 }
 
@@ -29,9 +40,12 @@ fn with_texts(value: Value, hide: fn(&str) -> String) -> Value {
     }
 }
 
-/// A URL without its user and password, and without the parameters that hold secrets; other text as it is.
+/// A URL without its user and password, and without the parameters that hold secrets; a file as it is.
 fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    if text.starts_with("sqlite:") {
+        return text.to_owned();
+    }
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |colon| colon + "://".len()));
     // A password may hold what ends a host, if whoever wrote it forgot to encode it.
     let (user, rest) = rest.rsplit_once('@').map_or(("", rest), |(_, rest)| ("***@", rest));
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -41,7 +55,7 @@ fn without_credentials(text: &str) -> String {
     });
     let parameters: Vec<String> = parameters.collect();
     let question_mark = if query.is_empty() { "" } else { "?" };
-    format!("{scheme}://{user}{place}{question_mark}{}", parameters.join("&"))
+    format!("{scheme}{user}{place}{question_mark}{}", parameters.join("&"))
 }
 
 fn is_secret(parameter: &str) -> bool {
@@ -67,6 +81,8 @@ mod tests {
                 "mongodb://db/?tlsCertificateKeyFilePassword=***&w=1",
             ),
             ("sqlite:data/a@b.db", "sqlite:data/a@b.db"),
+            ("me:secret@db:27017", "***@db:27017"),
+            ("db:27017", "db:27017"),
             ("", ""),
         ] {
             assert_eq!(without_secrets("url", json!(given)), json!(shown));
@@ -81,6 +97,9 @@ mod tests {
             ("headers", json!("authorization=Bearer secret"), json!("***")),
             ("tokens", json!({ "desk": "secret" }), json!({ "desk": "***" })),
             ("port", json!(8080), json!(8080)),
+            ("name", json!("Desk @ London"), json!("Desk @ London")),
+            ("name", json!("https://me:secret@host"), json!("https://***@host")),
+            ("cors_allow_headers", json!("*"), json!("*")),
             ("key_file", json!("tls.pem"), json!("tls.pem")),
         ] {
             assert_eq!(without_secrets(name, given), shown, "{name}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use reqwest::RequestBuilder;
+use reqwest::header::HeaderMap;
 use rust_decimal_macros::dec;
 use sandbox::Sandbox;
 use serde_json::{Value, json};
@@ -23,6 +24,11 @@ pub(crate) struct Desk {
 impl Desk {
     /// With these variables beside those that lead to its neighbours.
     pub(crate) async fn open(variables: &[(&str, &str)]) -> Self {
+        Self::open_for(HeaderMap::new(), variables).await
+    }
+
+    /// For a caller whose requests have these headers.
+    pub(crate) async fn open_for(headers: HeaderMap, variables: &[(&str, &str)]) -> Self {
         let sandbox = sandbox_of(&[("A", dec!(100)), ("B", dec!(50))]).await;
         for portfolio in PORTFOLIOS {
             sandbox.accounting.fund(portfolio, dec!(10_000), &[]);
@@ -40,7 +46,8 @@ impl Desk {
         all.extend(variables);
         let command = serve(folder.path(), &[], &all);
         let process = tokio::task::spawn_blocking(|| Process::start(command)).await.unwrap();
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1)).build().unwrap();
+        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_mins(1));
+        let client = client.default_headers(headers).build().unwrap();
         Self { sandbox, process, client, _folder: folder }
     }
 
