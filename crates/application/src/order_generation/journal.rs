@@ -1,7 +1,10 @@
 //! What was done to models and portfolios, for those who keep account of it.
 
+use std::time::Duration;
+
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
 use domain::version::Version;
+use tokio::time::Instant;
 
 use super::Error;
 use super::rebalance::Outcome;
@@ -19,9 +22,43 @@ pub trait Journal: Send + Sync {
     fn run(&self, _entry: &RunEntry<'_>) {}
 
     fn rebalance_deletion(&self, _id: &RebalanceId, _result: Result<Version, &Error>) {}
+
+    /// What a stage of a rebalance took, be it kept or dry.
+    fn stage(&self, _stage: Stage, _took: Duration) {}
 }
 
 impl Journal for () {}
+
+impl dyn Journal {
+    /// Tells how long the work took, unless it is given up.
+    pub(super) async fn timed<T>(&self, stage: Stage, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = work.await;
+        self.stage(stage, begun.elapsed());
+        done
+    }
+
+    pub(super) fn timed_at_once<T>(&self, stage: Stage, work: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let done = work();
+        self.stage(stage, begun.elapsed());
+        done
+    }
+}
+
+/// What a rebalance spends its time on. The first two and the last are told once for all portfolios that are
+/// together, the others for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    Holdings,
+    Prices,
+    /// Into integers, with a range for each security.
+    Statement,
+    Solution,
+    /// And making trades of it.
+    Verification,
+    Writing,
+}
 
 /// What someone does to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use domain::version::Version;
 use futures_util::future::join;
 use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
-use super::journal::{RebalanceEntry, Subject};
+use super::journal::{RebalanceEntry, Stage, Subject};
 use super::ports::OptimizerError;
 use super::runs::CHUNK;
 use super::{Error, OrderGeneration};
@@ -206,11 +206,11 @@ impl OrderGeneration {
         &self,
         portfolios: &[PortfolioId],
     ) -> Result<Vec<Holdings>, upstream::Error> {
-        stream::iter(0..portfolios.len())
+        let holdings = stream::iter(0..portfolios.len())
             .map(|idx| self.holdings.holdings(&portfolios[idx]))
             .buffered(self.policy.max_parallel)
-            .try_collect()
-            .await
+            .try_collect();
+        self.journal.timed(Stage::Holdings, holdings).await
     }
 
     /// Names decorate a reply; no trade depends on them, so a failure costs only names. After the first
@@ -236,7 +236,14 @@ impl OrderGeneration {
         let wanted = model.positions.iter().map(|position| position.security);
         let held = holdings.iter().flat_map(Holdings::securities);
         let securities: Vec<SecurityId> = wanted.chain(held).collect::<BTreeSet<_>>().into_iter().collect();
-        self.prices.prices(&securities).await
+        self.prices_of(&securities).await
+    }
+
+    pub(super) async fn prices_of(
+        &self,
+        securities: &[SecurityId],
+    ) -> Result<PriceSnapshot, upstream::Error> {
+        self.journal.timed(Stage::Prices, self.prices.prices(securities)).await
     }
 
     pub(super) async fn decide_all(
@@ -258,11 +265,12 @@ impl OrderGeneration {
         portfolio: &PortfolioId,
         holdings: &Holdings,
     ) -> Result<Result<PortfolioRebalance, Refusal>, Error> {
-        let problem = match priced.problem(holdings) {
+        let problem = match self.journal.timed_at_once(Stage::Statement, || priced.problem(holdings)) {
             Ok(problem) => Arc::new(problem),
             Err(refusal) => return Ok(Err(refusal)),
         };
-        let answer = match self.optimizer.solve(Arc::clone(&problem)).await {
+        let solution = self.optimizer.solve(Arc::clone(&problem));
+        let answer = match self.journal.timed(Stage::Solution, solution).await {
             Ok(answer) => answer,
             Err(OptimizerError::NoSolution) => return Ok(Err(Refusal::RulesLeaveNoSolution)),
             Err(OptimizerError::Unsupported(rule)) => return Ok(Err(Refusal::RuleNotSupported(rule))),
@@ -270,8 +278,9 @@ impl OrderGeneration {
                 return Err(error.into());
             }
         };
-        let rebalanced = problem
-            .accept(&answer, portfolio.clone())
+        let rebalanced = self
+            .journal
+            .timed_at_once(Stage::Verification, || problem.accept(&answer, portfolio.clone()))
             .map_err(|source| Error::Unsound { portfolio: portfolio.clone(), source })?;
         Ok(Ok(rebalanced))
     }
@@ -293,7 +302,8 @@ impl OrderGeneration {
         };
         let rebalanced = outcome.portfolios.iter().filter_map(|decided| decided.result.clone().ok());
         let rebalance = Rebalance { header, portfolios: rebalanced.collect() };
-        self.rebalances.record(&rebalance).await.map_err(|error| match error {
+        let recorded = self.journal.timed(Stage::Writing, self.rebalances.record(&rebalance)).await;
+        recorded.map_err(|error| match error {
             repository::Error::Duplicate { .. } => Error::RebalanceExists(id),
             repository::Error::Missing
             | repository::Error::Conflict { .. }

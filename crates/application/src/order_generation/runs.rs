@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::journal::RunEntry;
+use super::journal::{RunEntry, Stage};
 use super::ports::{Ending, Holder, Lease};
 use super::rebalance::failed;
 use super::{Error, OrderGeneration};
@@ -304,7 +304,7 @@ impl OrderGeneration {
                     wanted.chain(held).filter(|security| asked.insert(*security)).collect();
                 if !met.is_empty() {
                     let met: Vec<SecurityId> = met.into_iter().collect();
-                    Arc::make_mut(&mut prices).extend(self.prices.prices(&met).await?);
+                    Arc::make_mut(&mut prices).extend(self.prices_of(&met).await?);
                 }
                 if read.send((portfolios, holdings, Arc::clone(&prices))).await.is_err() {
                     break;
@@ -328,7 +328,7 @@ impl OrderGeneration {
             let mut done = Done::default();
             while let Some((portfolios, decided)) = to_write.recv().await {
                 let rebalanced = done.take(portfolios, decided);
-                self.write(run, &mut done, rebalanced).await?;
+                self.journal.timed(Stage::Writing, self.write(run, &mut done, rebalanced)).await?;
                 progress.send_replace(run.progress(&done));
                 if !self.runs.renew(&run.id, self.under_way.lease(), run.progress(&done)).await? {
                     return Err(Halt::Lost);

@@ -199,6 +199,7 @@ async fn every_family_is_there_with_its_type() {
         ("process_virtual_memory_bytes", "gauge"),
         ("rebalance_portfolio_drift", "histogram"),
         ("rebalance_portfolios_total", "counter"),
+        ("rebalance_stage_duration_seconds", "histogram"),
         ("rebalances_total", "counter"),
         ("target_info", "gauge"),
     ];
@@ -273,6 +274,31 @@ async fn what_the_caches_spare_is_counted() {
     }
     assert_eq!(figures.values_of("cache"), BTreeSet::from(["all_prices", "names", "prices", "tickers"]));
     assert_eq!(figures.values_of("result"), BTreeSet::from(["hit", "miss"]));
+}
+
+#[tokio::test]
+async fn each_stage_of_a_rebalance_is_timed_in_memory_and_in_a_run() {
+    for portfolios in [2_u64, 300] {
+        let sandbox = sandbox_of(&[("A", dec!(100))]).await;
+        let server = TestServer::start_on(sandbox, |_| {}).await;
+        let ids: Vec<String> = (0..portfolios).map(|number| format!("p{number}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        for id in &ids {
+            server.sandbox.accounting.fund(id, dec!(10_000), &[]);
+        }
+        let positions = [position(&server.security("A"), "0.5", "0.05", "0.05")];
+        let model = server.create_model("Balanced", &positions, &ids).await;
+        server.rebalance_model(&model).await.expect(200);
+
+        let figures = Figures::of(&server).await;
+
+        let timed =
+            |stage| figures.count(&format!("rebalance_stage_duration_seconds_count{{stage=\"{stage}\"}}"));
+        let together = portfolios.div_ceil(256);
+        assert_eq!(["holdings", "writing"].map(timed), [together; 2]);
+        assert_eq!(timed("prices"), 1, "a price is asked for once");
+        assert_eq!(["statement", "solution", "verification"].map(timed), [portfolios; 3]);
+    }
 }
 
 #[tokio::test]
