@@ -10,11 +10,7 @@ use crate::{cargo, say};
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     match *arguments {
         ["store"] => store(),
-        ["http", ref arguments @ ..] => http(arguments),
-        ["bulk", ..] => {
-            build_service()?;
-            bench(arguments)
-        }
+        [name @ ("http" | "bulk"), ref arguments @ ..] => on_stores(name, arguments),
         // What needs no servers is told to the benchmark as it is.
         [name, ..] if !name.starts_with('-') => bench(arguments),
         _ => {
@@ -32,7 +28,7 @@ fn store() -> Result<ExitCode> {
 }
 
 /// Starts a server for each store that needs one, and names it to the benchmark.
-fn http(arguments: &[&str]) -> Result<ExitCode> {
+fn on_stores(name: &str, arguments: &[&str]) -> Result<ExitCode> {
     let (mut stores, mut others) = (Vec::new(), Vec::new());
     let mut words = arguments.iter();
     while let Some(word) = words.next() {
@@ -58,7 +54,7 @@ fn http(arguments: &[&str]) -> Result<ExitCode> {
         servers.push(server);
     }
     build_service()?;
-    let arguments: Vec<&str> = std::iter::once("http").chain(others.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = std::iter::once(name).chain(others.iter().map(String::as_str)).collect();
     bench(&arguments)
 }
 

@@ -34,8 +34,10 @@ usage: cargo xtask <command>
              [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
                          how many rebalances a second over HTTP, and how many a handler that does no
                          more than the calls and the writes; also another server of the same API
-  bench bulk [--portfolios N] [--positions N] [--database URL]
-                         how many portfolios a second in one large rebalance, and how much memory
+  bench bulk [--store sqlite|standalone|replica-set]... [--portfolios N] [--positions N]
+             [--beside PROGRAM]
+                         how many portfolios a second in one large rebalance, where the time goes, and
+                         how much memory it takes; also beside another build of the service
   dist [--program FILE]  the program as the image has it, tried in a root that holds what the image does
   lint-deploy            the Dockerfile, the workflows, the compose files and the manifests
   mongod install         the MongoDB server of the tests, into the target directory

@@ -1,37 +1,33 @@
 //! How many portfolios a second does one large rebalance do, what does it hold meanwhile, and where does the
 //! time go?
+//!
+//! Every measurement has a service and a store of its own: the most that a process ever held is the most that
+//! it held for this one rebalance.
 
-use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+mod report;
+mod watch;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
-use reqwest::{Client, StatusCode};
+use reqwest::Client;
 use serde_json::{Value, json};
 
+use self::watch::Record;
 use crate::neighbours::{Neighbours, client};
-use crate::process::{Running, Watched, free_port, globeco};
+use crate::process::{Running, Watched, globeco};
 use crate::say;
-use crate::store::bare::Bare;
+use crate::service::{Launch, StoreKind};
 
 const USAGE: &str = "\
-usage: cargo xtask bench bulk [--portfolios N] [--positions N] [--database URL]
+usage: cargo xtask bench bulk [--store sqlite|standalone|replica-set]... [--portfolios N] [--positions N]
+                              [--beside PROGRAM]
 ";
 
-/// How often a rebalance that goes on is asked how far it is.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// What the service's own figures tell of each stage: the family of a histogram of seconds, and what its
-/// labels hold. They count every portfolio's wait, and portfolios wait side by side.
-const STAGES: [(&str, &str, &str); 6] = [
-    ("reading holdings", "external_service_duration_seconds_sum", "accounting"),
-    ("asking for tickers", "external_service_duration_seconds_sum", "security"),
-    ("asking for prices", "external_service_duration_seconds_sum", "pricing"),
-    ("asking for names", "external_service_duration_seconds_sum", "\"portfolio"),
-    ("solving", "optimization_duration_seconds_sum", ""),
-    ("the store", "database_operation_duration_seconds_sum", ""),
-];
+/// Of the portfolios, so many are rebalanced alone to compare the memory with.
+const PART: usize = 10;
 
 pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     let Ok(choice) = Choice::read(arguments) else {
@@ -44,88 +40,165 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
 }
 
 struct Choice {
+    stores: Vec<StoreKind>,
     portfolios: usize,
     positions: usize,
-    /// The embedded store unless given.
-    database: Option<String>,
+    /// Another build of the service, measured by turns with the one that was built beside this.
+    beside: Option<PathBuf>,
 }
 
 impl Choice {
     fn read(arguments: &[&str]) -> Result<Self> {
-        let mut choice = Self { portfolios: 10_000, positions: 100, database: None };
+        let mut choice = Self { stores: Vec::new(), portfolios: 10_000, positions: 100, beside: None };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
+            if let Some(store) = StoreKind::read(word, &mut words)? {
+                choice.stores.push(store);
+                continue;
+            }
             let mut value = || words.next().context("a value is missing");
             match *word {
                 "--portfolios" => choice.portfolios = value()?.parse()?,
                 "--positions" => choice.positions = value()?.parse()?,
-                "--database" => choice.database = Some((*value()?).to_owned()),
+                "--beside" => choice.beside = Some(std::path::absolute(value()?)?),
                 _ => bail!("unknown argument"),
             }
         }
-        ensure!(0 < choice.portfolios && (1..=100).contains(&choice.positions), "too few or too many");
+        ensure!(PART <= choice.portfolios && (1..=100).contains(&choice.positions), "too few or too many");
         Ok(choice)
     }
+}
+
+/// How the caller learns of the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It prefers not to wait, and looks at the record.
+    Accepted,
+    /// It reads the reply.
+    Waited,
+}
+
+/// One rebalance, on a service and a store of its own.
+struct Measured {
+    store: &'static str,
+    way: Way,
+    is_other_build: bool,
+    portfolios: usize,
+    took: f64,
+    /// Until a reply that was waited for began.
+    decided: Option<f64>,
+    /// In MB, before and at most.
+    memory: [f64; 2],
+    /// Seconds of the service, the sandbox and the store's server.
+    cpu: [f64; 3],
+    figures: [String; 2],
+}
+
+struct Bench<'a> {
+    choice: &'a Choice,
+    folder: &'a Path,
+    client: &'a Client,
+    neighbours: &'a Neighbours,
+    sandbox: Watched,
+    /// Without its followers.
+    model: Value,
+    portfolios: Vec<String>,
 }
 
 async fn measure(choice: &Choice) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let client = client()?;
-    let begun = Instant::now();
     let (neighbours, sandbox) =
         Neighbours::sandbox(folder.path(), choice.portfolios, choice.positions).await?;
-    let opened = begun.elapsed();
-
-    let port = free_port()?;
-    let file = format!("sqlite:{}", folder.path().join("service.db").display());
-    let database = choice.database.clone().unwrap_or(file);
-    let mut command = Command::new(globeco()?);
-    command.args(["serve", "order-generation", "--host", "127.0.0.1", "--port", &port.to_string()]);
-    let name = format!("bench_bulk_{}", std::process::id());
-    command.env("DATABASE_URL", database).env("DATABASE_NAME", &name);
-    // A reply that is waited for may take as long as it takes.
-    command.env("REQUEST_DEADLINE_MS", "0").envs(neighbours.variables()).current_dir(folder.path());
-    let mut process = Running::start(&mut command, &folder.path().join("service.log"))?;
-    let base = format!("http://127.0.0.1:{port}");
-    process
-        .until(async || {
-            client.get(format!("{base}/health/ready")).send().await?.error_for_status()?;
-            Ok(())
-        })
-        .await?;
-
-    let model = model(&neighbours, &client, choice.positions).await?;
-    let created: Value = answer(client.post(format!("{base}/api/v1/models")).json(&model)).await?;
-    let id = created["model_id"].as_str().context("the model has no id")?;
-
-    let (service, sandbox) = (process.watched(), sandbox.watched());
-    let before = Moment::of(&client, &base, service, sandbox).await?;
-    let resident = service.resident()?;
-    let begun = Instant::now();
-    let (how, done) = rebalance(&client, &base, id).await?;
-    let took = begun.elapsed().as_secs_f64();
-    let after = Moment::of(&client, &base, service, sandbox).await?;
-
-    #[expect(clippy::cast_precision_loss, reason = "there are not that many portfolios")]
-    let rate = done as f64 / took;
-    say(&format!(
-        "{done} of {} portfolios of {} positions, {how}: {took:.2} s, {rate:.0} portfolios/s\n",
-        choice.portfolios, choice.positions
-    ));
-    say(&format!("memory: {resident:.0} MB before, {:.0} MB at most\n", service.peak()?));
-    say(&format!(
-        "of one core: the service {:.0} %, the sandbox {:.0} %; the sandbox opened its portfolios in {:.1} s\n\n",
-        (after.cpu[0] - before.cpu[0]) / took * 100.0,
-        (after.cpu[1] - before.cpu[1]) / took * 100.0,
-        opened.as_secs_f64(),
-    ));
-    say(&format!("{}\n", stages(&before, &after)));
-    drop(process);
-    if let Some(url) = &choice.database {
-        Bare::connect(url, &name).await?.drop_database().await?;
+    let bench = Bench {
+        choice,
+        folder: folder.path(),
+        client: &client,
+        neighbours: &neighbours,
+        sandbox: Running::watched(&sandbox),
+        model: model(&neighbours, &client, choice.positions).await?,
+        portfolios: neighbours.portfolio_ids(&client).await?,
+    };
+    let mut measured = Vec::new();
+    for store in &choice.stores {
+        for way in [Way::Accepted, Way::Waited] {
+            for portfolios in [choice.portfolios / PART, choice.portfolios] {
+                for program in std::iter::once(&globeco()?).chain(&choice.beside) {
+                    let number = measured.len();
+                    measured.push(bench.one(number, program, store, way, portfolios).await?);
+                }
+            }
+        }
     }
-    ensure!(done == choice.portfolios, "some were refused");
-    Ok(())
+    report::say_all(choice, &measured)
+}
+
+impl Bench<'_> {
+    async fn one(
+        &self,
+        number: usize,
+        program: &Path,
+        store: &StoreKind,
+        way: Way,
+        portfolios: usize,
+    ) -> Result<Measured> {
+        let name = format!("bench_bulk_{}_{number}", std::process::id());
+        let mut launch = Launch::new(program.to_owned(), self.folder, &name, self.neighbours)?;
+        launch.variables.extend(store.variables(self.folder, &name));
+        // A reply that is waited for may take as long as it takes.
+        launch.variables.push(("REQUEST_DEADLINE_MS", "0".to_owned()));
+        let served = launch.start(self.client).await?;
+        let database = store.bare(&name).await?;
+        let mongod = match &database {
+            Some(database) => Some(Watched::of(database.pid().await?)),
+            None => None,
+        };
+
+        let mut model = self.model.clone();
+        model["portfolios"] = json!(self.portfolios[..portfolios]);
+        let base = &served.base;
+        let created: Value = answer(self.client.post(format!("{base}/api/v1/models")).json(&model)).await?;
+        let id = created["model_id"].as_str().context("the model has no id")?;
+
+        let service = served.process.watched();
+        let cpu = || -> Result<[f64; 3]> {
+            Ok([service.cpu()?, self.sandbox.cpu()?, mongod.map_or(Ok(0.0), Watched::cpu)?])
+        };
+        let (figures_before, resident, cpu_before) = (self.figures(base).await?, service.resident()?, cpu()?);
+        let begun = Instant::now();
+        let ended = match way {
+            Way::Accepted => watch::accepted(self.client, base, id).await?,
+            Way::Waited => watch::waited(self.client, base, id).await?,
+        };
+        let took = begun.elapsed().as_secs_f64();
+        let (cpu_after, peak) = (cpu()?, service.peak()?);
+        let figures_after = self.figures(base).await?;
+        let Record { status, number_of_portfolios, .. } = watch::record(self.client, &ended.url).await?;
+        ensure!(
+            status == "COMPLETED" && number_of_portfolios == portfolios,
+            "it is {status}, with {number_of_portfolios} of {portfolios} portfolios"
+        );
+
+        drop(served);
+        if let Some(database) = database {
+            database.drop_database().await?;
+        }
+        Ok(Measured {
+            store: store.name(),
+            way,
+            is_other_build: self.choice.beside.as_deref() == Some(program),
+            portfolios,
+            took,
+            decided: ended.decided.map(|decided| decided.duration_since(begun).as_secs_f64()),
+            memory: [resident, peak],
+            cpu: std::array::from_fn(|idx| cpu_after[idx] - cpu_before[idx]),
+            figures: [figures_before, figures_after],
+        })
+    }
+
+    async fn figures(&self, base: &str) -> Result<String> {
+        Ok(self.client.get(format!("{base}/metrics")).send().await?.error_for_status()?.text().await?)
+    }
 }
 
 /// All securities with the same target, in bands wide enough for a whole share of the dearest.
@@ -140,39 +213,7 @@ async fn model(neighbours: &Neighbours, client: &Client, positions: usize) -> Re
             json!({ "security_id": id, "target": target, "high_drift": 0.0025, "low_drift": 0.0025 })
         })
         .collect();
-    let portfolios = neighbours.portfolios(client).await?;
-    let portfolios: Vec<String> = portfolios.into_iter().map(|(id, _)| id).collect();
-    Ok(json!({ "name": "bulk", "positions": positions, "portfolios": portfolios }))
-}
-
-/// How it was done, and how many portfolios were.
-///
-/// A service that does not know the preference answers when it is done.
-async fn rebalance(client: &Client, base: &str, id: &str) -> Result<(&'static str, usize)> {
-    let url = format!("{base}/api/v1/model/{id}/rebalance");
-    let request = client.post(url).header("Prefer", "respond-async");
-    let response = request.send().await?;
-    let status = response.status();
-    let location = response.headers().get("location").and_then(|it| it.to_str().ok()).map(ToOwned::to_owned);
-    let body = response.bytes().await?;
-    ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
-    if status != StatusCode::ACCEPTED {
-        let replies: Vec<Value> = serde_json::from_slice(&body)?;
-        let done = replies.iter().filter(|reply| reply["status"] == "REBALANCED").count();
-        return Ok(("answered when done", done));
-    }
-    let url = format!("{base}{}", location.context("accepted, and no word of where to look")?);
-    loop {
-        let run: Value = answer(client.get(&url)).await?;
-        match run["status"].as_str() {
-            Some("PENDING" | "RUNNING") => tokio::time::sleep(PAUSE).await,
-            Some("COMPLETED") => {
-                let done = run["rebalanced"].as_u64().context("no word of how many")?;
-                return Ok(("accepted, and done meanwhile", done.try_into()?));
-            }
-            _ => bail!("it came to this: {run}"),
-        }
-    }
+    Ok(json!({ "name": "bulk", "positions": positions }))
 }
 
 async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {
@@ -181,41 +222,4 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<Value> {
     let body = response.bytes().await?;
     ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body));
     Ok(serde_json::from_slice(&body)?)
-}
-
-/// What can be told of the service at one time.
-struct Moment {
-    /// The service's, and the sandbox's.
-    cpu: [f64; 2],
-    figures: String,
-}
-
-impl Moment {
-    async fn of(client: &Client, base: &str, service: Watched, sandbox: Watched) -> Result<Self> {
-        let figures = client.get(format!("{base}/metrics")).send().await?.text().await?;
-        Ok(Self { cpu: [service.cpu()?, sandbox.cpu()?], figures })
-    }
-
-    fn seconds(&self, family: &str, labelled: &str) -> f64 {
-        let series = self.figures.lines().filter_map(|line| line.rsplit_once(' '));
-        let of_it = series.filter(|(series, _)| series.starts_with(family) && series.contains(labelled));
-        of_it.filter_map(|(_, value)| value.parse::<f64>().ok()).sum()
-    }
-}
-
-fn stages(before: &Moment, after: &Moment) -> Table {
-    let seconds = STAGES
-        .map(|(_, family, labelled)| after.seconds(family, labelled) - before.seconds(family, labelled));
-    let all: f64 = seconds.iter().sum();
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table.set_header(["of the portfolios' waits", "seconds", "share"]);
-    for ((stage, ..), seconds) in STAGES.iter().zip(seconds) {
-        let share = if 0.0 < all { seconds / all * 100.0 } else { 0.0 };
-        table.add_row([(*stage).to_owned(), format!("{seconds:.3}"), format!("{share:.0} %")]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

@@ -22,6 +22,7 @@ use self::load::{Outcome, World};
 use crate::neighbours::{Neighbours, client};
 use crate::process::{Running, Watched, free_port, globeco};
 use crate::say;
+use crate::service::{Launch, Served, StoreKind};
 use crate::store::bare::Bare;
 
 const USAGE: &str = "\
@@ -54,18 +55,12 @@ pub(crate) fn floor(settings: &str) -> Result<ExitCode> {
 
 /// What is measured, and how long.
 struct Choice {
-    stores: Vec<Kind>,
+    stores: Vec<StoreKind>,
     requests: u32,
     connections: usize,
     /// Another server of the same API.
     url: Option<String>,
     neighbours: Option<Neighbours>,
-}
-
-#[derive(Clone)]
-enum Kind {
-    Sqlite,
-    Mongodb { name: &'static str, url: String },
 }
 
 impl Choice {
@@ -74,15 +69,12 @@ impl Choice {
             Self { stores: Vec::new(), requests: 20_000, connections: 8, url: None, neighbours: None };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
+            if let Some(store) = StoreKind::read(word, &mut words)? {
+                choice.stores.push(store);
+                continue;
+            }
             let mut value = || words.next().copied().context("a value is missing");
             match *word {
-                "--sqlite" => choice.stores.push(Kind::Sqlite),
-                "--standalone" => {
-                    choice.stores.push(Kind::Mongodb { name: "standalone", url: value()?.to_owned() });
-                }
-                "--replica-set" => {
-                    choice.stores.push(Kind::Mongodb { name: "replica set", url: value()?.to_owned() });
-                }
                 "--requests" => choice.requests = value()?.parse()?,
                 "--connections" => choice.connections = value()?.parse()?,
                 "--url" => choice.url = Some(value()?.trim_end_matches('/').to_owned()),
@@ -232,70 +224,48 @@ impl Beside<'_> {
 
 /// The service on a store, and the floor that answers as it did, on a store of the same kind.
 async fn pair(
-    kind: &Kind,
+    kind: &StoreKind,
     folder: &Path,
     neighbours: &Neighbours,
     client: &Client,
     world: &World,
 ) -> Result<[Contender; 2]> {
-    let (name, url, store, databases) = match kind {
-        Kind::Sqlite => {
-            let (like, path) = (folder.join("service.db"), folder.join("floor.db"));
-            let url = format!("sqlite:{}", like.display());
-            ("embedded", url, StoreSettings::Sqlite { path, like }, None)
-        }
-        Kind::Mongodb { name, url } => {
-            let like = format!("bench_http_{}", std::process::id());
-            let database = format!("{like}_floor");
-            let databases = [Bare::connect(url, &like).await?, Bare::connect(url, &database).await?];
-            (*name, url.clone(), StoreSettings::Mongodb { url: url.clone(), database, like }, Some(databases))
-        }
-    };
-
-    let port = free_port()?;
-    let mut command = Command::new(globeco()?);
-    command.args(["serve", "order-generation", "--host", "127.0.0.1", "--port", &port.to_string()]);
-    command.env("DATABASE_URL", url).envs(neighbours.variables()).current_dir(folder);
-    if let StoreSettings::Mongodb { like, .. } = &store {
-        command.env("DATABASE_NAME", like);
-    }
-    let process = Running::start(&mut command, &folder.join(format!("service {name}.log")))?;
-    let mut service = started(&format!("service, {name}"), port, process, client).await?;
+    let name = kind.name();
+    let like = format!("bench_http_{}", std::process::id());
+    let mut launch = Launch::new(globeco()?, folder, &like, neighbours)?;
+    launch.variables.extend(kind.variables(folder, &like));
+    let served = launch.start(client).await?;
+    let mut service = Contender::new(&format!("service, {name}"), served.base, Some(served.process));
+    service.database = kind.bare(&like).await?;
 
     // The only model and rebalance there are: the pattern of the floor's.
     let model = world.model(&mut StdRng::seed_from_u64(1));
     let answers = load::iterate(client, &service.base, &model, &mut Default::default()).await?;
+    let database = format!("{like}_floor");
+    let bare = kind.bare(&database).await?;
     let settings = Settings {
         port: free_port()?,
         neighbours: neighbours.clone(),
-        store,
+        store: match kind {
+            StoreKind::Embedded => {
+                let [path, like] = [&database, &like].map(|name| folder.join(format!("{name}.db")));
+                StoreSettings::Sqlite { path, like }
+            }
+            StoreKind::Mongodb { url, .. } => {
+                // Its indexes are the service's.
+                crate::store::connect(url, &database).await?.prepare().await?;
+                StoreSettings::Mongodb { url: url.clone(), database, like }
+            }
+        },
         model_id: answers.model_id,
         rebalance_id: answers.rebalance_id,
         answers: answers.bodies.map(|body| String::from_utf8_lossy(&body).into_owned()),
     };
     let mut command = Command::new(std::env::current_exe()?);
     command.args([FLOOR, &serde_json::to_string(&settings)?]);
-    if let StoreSettings::Mongodb { url, database, .. } = &settings.store {
-        // Its indexes are the service's.
-        crate::store::connect(url, database).await?.prepare().await?;
-    }
     let process = Running::start(&mut command, &folder.join(format!("floor {name}.log")))?;
-    let mut floor = started(&format!("floor, {name}"), settings.port, process, client).await?;
-    if let Some([service_database, floor_database]) = databases {
-        service.database = Some(service_database);
-        floor.database = Some(floor_database);
-    }
+    let served = Served::ready(settings.port, process, client).await?;
+    let mut floor = Contender::new(&format!("floor, {name}"), served.base, Some(served.process));
+    floor.database = bare;
     Ok([service, floor])
-}
-
-async fn started(name: &str, port: u16, mut process: Running, client: &Client) -> Result<Contender> {
-    let base = format!("http://127.0.0.1:{port}");
-    let ready = format!("{base}/health/ready");
-    process
-        .until(async || {
-            client.get(&ready).send().await?.error_for_status()?;
-            Ok(())
-        })
-        .await?;
-    Ok(Contender::new(name, base, Some(process)))
 }

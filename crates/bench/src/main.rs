@@ -10,6 +10,7 @@ mod neighbours;
 mod optimiser;
 mod prices;
 mod process;
+mod service;
 mod store;
 
 use std::io::Write as _;

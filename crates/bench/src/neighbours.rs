@@ -92,8 +92,8 @@ impl Neighbours {
         Some(calls)
     }
 
-    /// The ids of all portfolios, each with its cash.
-    pub(crate) async fn portfolios(&self, client: &Client) -> Result<Vec<(String, f64)>> {
+    /// The ids of all portfolios.
+    pub(crate) async fn portfolio_ids(&self, client: &Client) -> Result<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Portfolio {
@@ -101,8 +101,14 @@ impl Neighbours {
         }
         let url = format!("{}/api/v1/portfolios", self.portfolio);
         let listed: Vec<Portfolio> = asked(client, &url).await?;
-        let mut portfolios = Vec::with_capacity(listed.len());
-        for Portfolio { portfolio_id } in listed {
+        Ok(listed.into_iter().map(|portfolio| portfolio.portfolio_id).collect())
+    }
+
+    /// The same, each with its cash.
+    pub(crate) async fn portfolios(&self, client: &Client) -> Result<Vec<(String, f64)>> {
+        let ids = self.portfolio_ids(client).await?;
+        let mut portfolios = Vec::with_capacity(ids.len());
+        for portfolio_id in ids {
             let url = format!("{}/api/v1/portfolios/{portfolio_id}/summary", self.accounting);
             let summary: Value = asked(client, &url).await?;
             let cash = &summary["cashBalance"];

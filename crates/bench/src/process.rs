@@ -18,9 +18,10 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// What it says goes to the file `log`.
+    /// What it says goes to the file `log`, after what is there.
     pub(crate) fn start(command: &mut Command, log: &Path) -> Result<Self> {
-        let file = File::create(log).with_context(|| format!("cannot make `{}`", log.display()))?;
+        let file = File::options().create(true).append(true).open(log);
+        let file = file.with_context(|| format!("cannot make `{}`", log.display()))?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("cannot run {command:?}"))?;
         Ok(Self { child, log: log.to_owned() })
@@ -82,20 +83,19 @@ impl Watched {
 
     /// What it holds now, in MB.
     pub(crate) fn resident(self) -> Result<f64> {
-        self.status("VmRSS:")
+        Ok(self.status("VmRSS:")? / 1024.0)
     }
 
     /// The most that it ever held, in MB.
     pub(crate) fn peak(self) -> Result<f64> {
-        self.status("VmHWM:")
+        Ok(self.status("VmHWM:")? / 1024.0)
     }
 
     fn status(self, field: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.0);
         let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kilobytes = line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB");
-        Ok(kilobytes.parse::<f64>()? / 1024.0)
+        Ok(line.with_context(|| format!("no {field}"))?.trim().trim_end_matches(" kB").parse()?)
     }
 }
 
