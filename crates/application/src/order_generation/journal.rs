@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use domain::identifier::{ModelId, PortfolioId, RebalanceId};
+use domain::order_generation::rebalance::PortfolioRebalance;
 use domain::version::Version;
 use tokio::time::Instant;
 
@@ -18,8 +19,15 @@ pub trait Journal: Send + Sync {
     /// A rebalance that was to be kept has ended.
     fn rebalance(&self, _entry: &RebalanceEntry<'_>) {}
 
-    /// The same of a run, whose portfolios are not in memory any more.
-    fn run(&self, _entry: &RunEntry<'_>) {}
+    /// A run has begun.
+    fn run_begun(&self, _entry: &RunBegun<'_>) {}
+
+    /// A part of a run is written: what was rebalanced, and how many portfolios could not be. Whether any
+    /// of it counts in the end is not known yet.
+    fn run_advanced(&self, _rebalanced: &[PortfolioRebalance], _failed: usize) {}
+
+    /// A run has ended, or could not begin.
+    fn run_ended(&self, _entry: &RunEntry<'_>) {}
 
     fn rebalance_deletion(&self, _id: &RebalanceId, _result: Result<Version, &Error>) {}
 
@@ -95,8 +103,17 @@ pub struct RebalanceEntry<'a> {
     pub result: Result<&'a Outcome, &'a Error>,
 }
 
+pub struct RunBegun<'a> {
+    pub model: &'a ModelId,
+    pub model_version: Version,
+    pub rebalance: &'a RebalanceId,
+    pub portfolios: usize,
+}
+
 pub struct RunEntry<'a> {
     pub model: &'a ModelId,
+    /// `None` if there is no such model.
+    pub model_version: Option<Version>,
     pub rebalance: &'a RebalanceId,
     /// How many portfolios were rebalanced, and how many failed.
     pub result: Result<(usize, usize), &'a Error>,

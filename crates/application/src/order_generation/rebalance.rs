@@ -38,6 +38,8 @@ pub struct RebalanceRequest {
 /// What a rebalance did, portfolio by portfolio in the model's order; `Failure` says why one failed.
 pub struct Outcome<Failure = Refusal> {
     pub model: ModelId,
+    /// To which it was rebalanced.
+    pub model_version: Version,
     pub kept_as: Option<RebalanceId>,
     pub date: Timestamp,
     pub rules: TradingRules,
@@ -83,38 +85,36 @@ impl OrderGeneration {
         request: RebalanceRequest,
     ) -> Result<Rebalanced, Error> {
         let keep_as = request.keep_as;
-        let subject = Subject::Model(id);
-        match self.try_model(id, request).await {
-            Ok(Rebalanced::InMemory(outcome)) => self
-                .told(subject, keep_as, Ok(*outcome))
-                .map(|outcome| Rebalanced::InMemory(Box::new(outcome))),
-            // The run has told.
-            Ok(kept @ Rebalanced::Kept(_)) => Ok(kept),
-            Err(error) => {
-                self.told(subject, keep_as, Err(error)).map(|outcome| Rebalanced::InMemory(Box::new(outcome)))
-            }
-        }
+        let done = match self.model(id).await {
+            Ok(model) => match keep_as.filter(|_| CHUNK < model.followers.as_slice().len()) {
+                Some(keep_as) => return self.rebalance_as_run(model, keep_as, request.rules).await,
+                None => self.try_model(&model, request).await,
+            },
+            Err(error) => Err(error),
+        };
+        let done = self.told(Subject::Model(id), keep_as, done);
+        done.map(|outcome| Rebalanced::InMemory(Box::new(outcome)))
     }
 
-    async fn try_model(
-        self: &Arc<Self>,
-        id: &ModelId,
-        request: RebalanceRequest,
-    ) -> Result<Rebalanced, Error> {
-        let model = self.model(id).await?;
-        if let Some(keep_as) = request.keep_as
-            && CHUNK < model.followers.as_slice().len()
-        {
-            self.run_to_the_end(model.clone(), keep_as, request.rules).await?;
-            let open = self.rebalance(&keep_as).await?;
-            return Ok(Rebalanced::Kept(self.outcome_of(open, Some(&model))));
-        }
-        let outcome = self.decide(&model, request, model.followers.as_slice()).await?;
+    async fn try_model(&self, model: &Model, request: RebalanceRequest) -> Result<Outcome, Error> {
+        let outcome = self.decide(model, request, model.followers.as_slice()).await?;
         if let Some(refusal) = refused_by_all(&outcome) {
             return Err(refusal);
         }
-        self.keep(&model, &outcome).await?;
-        Ok(Rebalanced::InMemory(Box::new(outcome)))
+        self.keep(model, &outcome).await?;
+        Ok(outcome)
+    }
+
+    /// The run tells what becomes of it.
+    async fn rebalance_as_run(
+        self: &Arc<Self>,
+        model: Model,
+        keep_as: RebalanceId,
+        rules: Option<TradingRules>,
+    ) -> Result<Rebalanced, Error> {
+        self.run_to_the_end(model.clone(), keep_as, rules).await?;
+        let open = self.rebalance(&keep_as).await?;
+        Ok(Rebalanced::Kept(self.outcome_of(open, Some(&model))))
     }
 
     /// Rebalances one portfolio to a model that it follows: `model`, or else the newest.
@@ -194,6 +194,7 @@ impl OrderGeneration {
         };
         Ok(Outcome {
             model: model.id,
+            model_version: model.version,
             kept_as: keep_as,
             date: self.clock.now(),
             rules,

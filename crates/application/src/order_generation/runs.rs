@@ -2,6 +2,7 @@
 //! number of portfolios.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -22,12 +23,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tracing::Instrument;
 
-use super::journal::{RunEntry, Stage};
+use super::journal::{RunBegun, RunEntry, Stage};
 use super::ports::{Ending, Holder, Lease};
 use super::rebalance::failed;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
-use crate::{correlation, deadline, repository};
+use crate::{caller, correlation, deadline, repository};
 
 /// So many portfolios are read while as many are solved, and as many written.
 pub const CHUNK: usize = 256;
@@ -131,6 +132,19 @@ struct Run {
     date: Timestamp,
 }
 
+/// Lets `work` know, wherever it goes on, who asked for it in which request.
+fn on_behalf(work: impl Future<Output = ()>) -> impl Future<Output = ()> {
+    let (caller, request) = (caller::current(), correlation::current());
+    async move {
+        match (caller, request) {
+            (Some(caller), Some(request)) => caller::scope(caller, correlation::scope(request, work)).await,
+            (Some(caller), None) => caller::scope(caller, work).await,
+            (None, Some(request)) => correlation::scope(request, work).await,
+            (None, None) => work.await,
+        }
+    }
+}
+
 /// What the portfolios of a run came to.
 #[derive(Default)]
 struct Done {
@@ -169,26 +183,28 @@ impl OrderGeneration {
         keep_as: RebalanceId,
         rules: Option<TradingRules>,
     ) -> Result<RebalanceHeader, Error> {
-        let started = self.start_unwaited(model, keep_as, rules).await;
-        if let Err(error) = &started {
-            self.tell(model, &keep_as, Err(error));
-        }
-        started
-    }
-
-    async fn start_unwaited(
-        self: &Arc<Self>,
-        model: &ModelId,
-        keep_as: RebalanceId,
-        rules: Option<TradingRules>,
-    ) -> Result<RebalanceHeader, Error> {
-        let model = self.model(model).await?;
-        let place = Arc::clone(&self.under_way.free).try_acquire_owned().map_err(|_| Error::TooManyRuns)?;
+        let model = match self.model(model).await {
+            Ok(model) => model,
+            Err(error) => {
+                self.tell(model, None, &keep_as, Err(&error));
+                return Err(error);
+            }
+        };
+        let Ok(place) = Arc::clone(&self.under_way.free).try_acquire_owned() else {
+            self.tell(&model.id, Some(model.version), &keep_as, Err(&Error::TooManyRuns));
+            return Err(Error::TooManyRuns);
+        };
         self.start(model, keep_as, rules, Waiting::Nobody { _place: place }).await
     }
 
-    fn tell(&self, model: &ModelId, rebalance: &RebalanceId, result: Result<(usize, usize), &Error>) {
-        self.journal.run(&RunEntry { model, rebalance, result });
+    fn tell(
+        &self,
+        model: &ModelId,
+        model_version: Option<Version>,
+        rebalance: &RebalanceId,
+        result: Result<(usize, usize), &Error>,
+    ) {
+        self.journal.run_ended(&RunEntry { model, model_version, rebalance, result });
     }
 
     /// Rebalances every portfolio of the model in chunks, and keeps all of them or none.
@@ -211,19 +227,19 @@ impl OrderGeneration {
         rules: Option<TradingRules>,
         waiting: Waiting,
     ) -> Result<RebalanceHeader, Error> {
-        if model.positions.is_empty() {
-            return Err(Error::Refused(Refusal::EmptyModel));
-        }
         let rules = rules.unwrap_or_else(|| model.rules.clone());
         let run = Run { id, model, rules, date: self.clock.now() };
         let header = run.header();
-        self.runs.start(&header, self.under_way.lease()).await.map_err(|error| match error {
-            repository::Error::Duplicate { .. } => Error::RebalanceExists(id),
-            repository::Error::Missing
-            | repository::Error::Conflict { .. }
-            | repository::Error::Corrupt { .. }
-            | repository::Error::Unavailable { .. } => error.into(),
-        })?;
+        if let Err(error) = self.begin(&run, &header).await {
+            self.tell_end(&run, Err(&error));
+            return Err(error);
+        }
+        self.journal.run_begun(&RunBegun {
+            model: &run.model.id,
+            model_version: run.model.version,
+            rebalance: &run.id,
+            portfolios: run.total(),
+        });
 
         let (registered, stopped) = Registered::new(self, id);
         let span = tracing::info_span!("run", rebalance_id = %id, model_id = %run.model.id);
@@ -241,16 +257,24 @@ impl OrderGeneration {
             }
             drop(registered);
         };
-        let life = life.instrument(span);
-        match correlation::current() {
-            Some(request) => self.under_way.runtime.spawn(correlation::scope(request, life)),
-            None => self.under_way.runtime.spawn(life),
-        };
+        self.under_way.runtime.spawn(on_behalf(life.instrument(span)));
         Ok(header)
     }
 
+    async fn begin(&self, run: &Run, header: &RebalanceHeader) -> Result<(), Error> {
+        if run.model.positions.is_empty() {
+            return Err(Error::Refused(Refusal::EmptyModel));
+        }
+        self.runs.start(header, self.under_way.lease()).await.map_err(|error| match error {
+            repository::Error::Duplicate { .. } => Error::RebalanceExists(run.id),
+            repository::Error::Missing
+            | repository::Error::Conflict { .. }
+            | repository::Error::Corrupt { .. }
+            | repository::Error::Unavailable { .. } => error.into(),
+        })
+    }
+
     async fn live(&self, run: Run, stopped: oneshot::Receiver<Stop>, mut waiting: Waiting) {
-        tracing::info!(portfolios = run.total(), "rebalance under way");
         let progress = watch::Sender::new(run.progress(&Done::default()));
         let end = tokio::select! {
             biased;
@@ -264,14 +288,21 @@ impl OrderGeneration {
         };
         let so_far = *progress.borrow();
         match waiting {
-            Waiting::Nobody { .. } => self.end(&run, end, so_far).await,
+            Waiting::Nobody { .. } => {
+                let ended = self.end(&run, end, so_far).await;
+                self.tell_end(&run, ended.as_ref().copied());
+            }
             Waiting::Caller(told) => {
                 let ended = self.end_or_forget(&run, end).await;
-                if told.send(ended).is_err() {
-                    tracing::info!("the caller did not wait for the end");
-                }
+                self.tell_end(&run, ended.as_ref().copied());
+                // Whoever has gone need not be told.
+                let _ = told.send(ended.map(|_| ()));
             }
         }
+    }
+
+    fn tell_end(&self, run: &Run, ended: Result<(usize, usize), &Error>) {
+        self.tell(&run.model.id, Some(run.model.version), &run.id, ended);
     }
 
     /// Renews the lease until the run is someone else's.
@@ -327,8 +358,10 @@ impl OrderGeneration {
         let writing = async move {
             let mut done = Done::default();
             while let Some((portfolios, decided)) = to_write.recv().await {
+                let failed_before = done.failed.len();
                 let rebalanced = done.take(portfolios, decided);
-                self.journal.timed(Stage::Writing, self.write(run, &mut done, rebalanced)).await?;
+                self.journal.timed(Stage::Writing, self.write(run, &mut done, &rebalanced)).await?;
+                self.journal.run_advanced(&rebalanced, done.failed.len() - failed_before);
                 progress.send_replace(run.progress(&done));
                 if !self.runs.renew(&run.id, self.under_way.lease(), run.progress(&done)).await? {
                     return Err(Halt::Lost);
@@ -340,22 +373,16 @@ impl OrderGeneration {
         Ok(done)
     }
 
-    async fn write(
-        &self,
-        run: &Run,
-        done: &mut Done,
-        rebalanced: Vec<PortfolioRebalance>,
-    ) -> Result<(), Halt> {
+    async fn write(&self, run: &Run, done: &mut Done, rebalanced: &[PortfolioRebalance]) -> Result<(), Halt> {
         let ours = rebalanced.is_empty()
-            || self.runs.append(&run.id, self.under_way.holder, done.rebalanced, &rebalanced).await?;
+            || self.runs.append(&run.id, self.under_way.holder, done.rebalanced, rebalanced).await?;
         done.rebalanced += rebalanced.len();
         if ours { Ok(()) } else { Err(Halt::Lost) }
     }
 
-    /// Whatever the end, the record tells it.
-    async fn end(&self, run: &Run, end: End, so_far: Progress) {
-        let failure =
-            |reason| Ending { failure: Some(reason), rebalanced: so_far.rebalanced, failed: Vec::new() };
+    /// Whatever the end, the record tells it. Returns how many were rebalanced and how many failed, if it
+    /// is completed.
+    async fn end(&self, run: &Run, end: End, so_far: Progress) -> Result<(usize, usize), Error> {
         let (ending, error) = match end {
             End::Done(done) => {
                 let refusal = run.refusal(&done);
@@ -363,48 +390,45 @@ impl OrderGeneration {
             }
             End::Halted(Halt::Failed(error)) => {
                 tracing::error!(error = %Chain(&error), "rebalance failed");
-                (failure(error.reason()), Some(error))
+                (Run::failure(&error, so_far), Some(error))
             }
             End::Stopped(Stop::ShuttingDown) => {
-                (failure(Error::Interrupted.reason()), Some(Error::Interrupted))
+                (Run::failure(&Error::Interrupted, so_far), Some(Error::Interrupted))
             }
             End::Halted(Halt::Lost) | End::Stopped(Stop::Cancelled) | End::Abandoned => {
-                self.tell(&run.model.id, &run.id, Err(&Error::RunEnded(run.id)));
-                return;
+                return Err(Error::RunEnded(run.id));
             }
         };
-        let counts = (ending.rebalanced, ending.failed.len());
         match self.finish(run, &ending).await {
-            Ok(true) => self.tell(&run.model.id, &run.id, error.as_ref().map_or(Ok(counts), Err)),
-            Ok(false) => self.tell(&run.model.id, &run.id, Err(&Error::RunEnded(run.id))),
+            Ok(()) => error.map_or(Ok((ending.rebalanced, ending.failed.len())), Err),
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the end of a rebalance is not kept");
-                self.tell(&run.model.id, &run.id, Err(&error.into()));
+                Err(error)
             }
         }
     }
 
     /// As somebody waits for it: what is not completed is not kept.
-    async fn end_or_forget(&self, run: &Run, end: End) -> Result<(), Error> {
+    async fn end_or_forget(&self, run: &Run, end: End) -> Result<(usize, usize), Error> {
         let error = match end {
             End::Done(done) => {
                 let counts = (done.rebalanced, done.failed.len());
-                match run.refusal(&done) {
-                    None => match self.finish(run, &run.ending(done)).await {
-                        Ok(true) => {
-                            self.tell(&run.model.id, &run.id, Ok(counts));
-                            return Ok(());
-                        }
-                        Ok(false) => return Err(Error::RunEnded(run.id)),
-                        Err(error) => error.into(),
-                    },
-                    Some(refusal) => refusal,
+                let completed = match run.refusal(&done) {
+                    None => self.finish(run, &run.ending(done)).await,
+                    Some(refusal) => Err(refusal),
+                };
+                match completed {
+                    Ok(()) => return Ok(counts),
+                    Err(error) => error,
                 }
             }
             End::Halted(Halt::Failed(error)) => error,
-            End::Halted(Halt::Lost) | End::Stopped(Stop::Cancelled) => return Err(Error::RunEnded(run.id)),
+            End::Halted(Halt::Lost) | End::Stopped(Stop::Cancelled) => Error::RunEnded(run.id),
             End::Stopped(Stop::ShuttingDown) | End::Abandoned => Error::Interrupted,
         };
+        if matches!(error, Error::RunEnded(_)) {
+            return Err(error);
+        }
         if let Err(left) = self.rebalances.delete(&run.id, Version::FIRST).await {
             // Its lease will end, and with it the run.
             tracing::warn!(error = %Chain(&left), "a rebalance that did not complete stays for now");
@@ -412,24 +436,15 @@ impl OrderGeneration {
         Err(error)
     }
 
-    async fn finish(&self, run: &Run, ending: &Ending) -> Result<bool, repository::Error> {
-        let finished = self.runs.finish(&run.id, self.under_way.holder, ending).await?;
-        if finished {
-            tracing::info!(
-                rebalanced = ending.rebalanced,
-                failed = ending.failed.len(),
-                code = ending.failure.as_ref().map(|reason| reason.code.as_str()),
-                "rebalance recorded"
-            );
-        }
-        Ok(finished)
+    async fn finish(&self, run: &Run, ending: &Ending) -> Result<(), Error> {
+        let is_ours = self.runs.finish(&run.id, self.under_way.holder, ending).await?;
+        if is_ours { Ok(()) } else { Err(Error::RunEnded(run.id)) }
     }
 
     /// Ends the run of whoever has it.
     pub(super) async fn cancel(&self, id: &RebalanceId, expected: Version) -> Result<(), repository::Error> {
         self.runs.cancel(id, expected).await?;
         self.under_way.stop(id, Stop::Cancelled);
-        tracing::info!(rebalance_id = %id, "rebalance cancelled");
         Ok(())
     }
 
@@ -500,6 +515,10 @@ impl Run {
     fn refusal(&self, done: &Done) -> Option<Error> {
         let (portfolio, refusal) = done.first_refusal.clone().filter(|_| done.rebalanced == 0)?;
         Some(Error::AllRefused { count: self.total(), portfolio, refusal })
+    }
+
+    fn failure(error: &Error, so_far: Progress) -> Ending {
+        Ending { failure: Some(error.reason()), rebalanced: so_far.rebalanced, failed: Vec::new() }
     }
 
     fn ending(&self, done: Done) -> Ending {

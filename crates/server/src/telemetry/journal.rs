@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use application::order_generation::Error;
 use application::order_generation::journal::{
-    Journal, ModelAct, ModelEntry, RebalanceEntry, RunEntry, Stage, Subject, Versions,
+    Journal, ModelAct, ModelEntry, RebalanceEntry, RunBegun, RunEntry, Stage, Subject, Versions,
 };
 use application::order_generation::rebalance::Outcome;
 use domain::identifier::RebalanceId;
@@ -42,7 +42,9 @@ impl Account {
                 .build(),
             portfolios: meter
                 .u64_counter("rebalance_portfolios_total")
-                .with_description("Portfolios of these rebalances, by what each came to")
+                .with_description(
+                    "Portfolios of these rebalances, by what each came to; of large ones as they go on",
+                )
                 .build(),
             drifts: meter
                 .f64_histogram("rebalance_portfolio_drift")
@@ -69,18 +71,26 @@ impl Account {
         };
         self.rebalances.add(1, &[KeyValue::new("scope", scope), KeyValue::new("status", status)]);
         let (rebalanced, failed) = portfolios(result);
+        self.count_portfolios(rebalanced, failed);
+        for portfolio in result.iter().flat_map(|outcome| &outcome.portfolios) {
+            if let Ok(portfolio) = &portfolio.result {
+                self.drift(portfolio);
+            }
+        }
+    }
+
+    fn count_portfolios(&self, rebalanced: usize, failed: usize) {
         for (status, count) in [("rebalanced", rebalanced), ("failed", failed)] {
             if 0 < count {
                 self.portfolios.add(count as u64, &[KeyValue::new("status", status)]);
             }
         }
-        for portfolio in result.iter().flat_map(|outcome| &outcome.portfolios) {
-            if let Ok(portfolio) = &portfolio.result {
-                let [before, after] = drifts(portfolio);
-                self.drifts.record(before, &[KeyValue::new("when", "before")]);
-                self.drifts.record(after, &[KeyValue::new("when", "after")]);
-            }
-        }
+    }
+
+    fn drift(&self, portfolio: &PortfolioRebalance) {
+        let [before, after] = drifts(portfolio);
+        self.drifts.record(before, &[KeyValue::new("when", "before")]);
+        self.drifts.record(after, &[KeyValue::new("when", "after")]);
     }
 }
 
@@ -119,6 +129,7 @@ impl Journal for Account {
             action,
             rebalance_id = %rebalance,
             model_id = model.map(tracing::field::display),
+            model_version = result.ok().map(|outcome| outcome.model_version.get()),
             portfolio_id = portfolio.map(tracing::field::display),
             rebalanced,
             failed,
@@ -129,15 +140,41 @@ impl Journal for Account {
         self.count(if portfolio.is_none() { "model" } else { "portfolio" }, result);
     }
 
-    fn run(&self, entry: &RunEntry<'_>) {
-        let RunEntry { model, rebalance, result } = *entry;
-        let (outcome, reason) = outcome(&result);
-        let (rebalanced, failed) = result.unwrap_or_else(|error| portfolios(Err(error)));
+    fn run_begun(&self, entry: &RunBegun<'_>) {
+        let RunBegun { model, model_version, rebalance, portfolios } = *entry;
         tracing::info!(
             target: "audit",
             action = "rebalance-model",
             rebalance_id = %rebalance,
             model_id = %model,
+            model_version = model_version.get(),
+            portfolios,
+            outcome = "begun",
+            "rebalance"
+        );
+    }
+
+    fn run_advanced(&self, rebalanced: &[PortfolioRebalance], failed: usize) {
+        self.count_portfolios(rebalanced.len(), failed);
+        for portfolio in rebalanced {
+            self.drift(portfolio);
+        }
+    }
+
+    fn run_ended(&self, entry: &RunEntry<'_>) {
+        let RunEntry { model, model_version, rebalance, result } = *entry;
+        let (outcome, reason) = outcome(&result);
+        let (rebalanced, failed) = match result {
+            Ok(counts) => counts,
+            Err(Error::AllRefused { count, .. }) => (0, *count),
+            Err(_) => (0, 0),
+        };
+        tracing::info!(
+            target: "audit",
+            action = "rebalance-model",
+            rebalance_id = %rebalance,
+            model_id = %model,
+            model_version = model_version.map(Version::get),
             rebalanced,
             failed,
             outcome,
@@ -150,11 +187,6 @@ impl Journal for Account {
             Err(error) => fault(error).0,
         };
         self.rebalances.add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status)]);
-        for (status, count) in [("rebalanced", rebalanced), ("failed", failed)] {
-            if 0 < count {
-                self.portfolios.add(count as u64, &[KeyValue::new("status", status)]);
-            }
-        }
     }
 
     fn rebalance_deletion(&self, id: &RebalanceId, result: Result<Version, &Error>) {

@@ -15,6 +15,7 @@ use crate::harness::{Reply, TestServer, decimal, events_in, position, reply, san
 use crate::mongod::{Kind, drop_database, fresh_name, shared};
 use crate::mongodb::on;
 use crate::process::{Process, serve};
+use crate::telemetry::figures::Figures;
 
 const SLOW: Duration = Duration::from_millis(150);
 /// Of those that are to be given up for lost within a test.
@@ -170,6 +171,20 @@ async fn a_thousand_come_to_their_end(desk: &Desk) {
     };
     assert_eq!((ids(&kept["portfolios"]), ids(&kept["failures"])), (rebalanced, failed));
     kept["portfolios"].as_array().unwrap().iter().for_each(assert_cash_is_conserved);
+
+    let figures = Figures::of(&desk.server).await;
+    assert_eq!(figures.count("rebalances_total{scope=\"model\",status=\"partial\"}"), 1);
+    for (status, count) in [("rebalanced", 990), ("failed", 10)] {
+        assert_eq!(figures.count(&format!("rebalance_portfolios_total{{status=\"{status}\"}}")), count);
+    }
+    for when in ["before", "after"] {
+        assert_eq!(figures.count(&format!("rebalance_portfolio_drift_count{{when=\"{when}\"}}")), 990);
+    }
+    // Four chunks, each written by one command; the start and the end.
+    for (operation, count) in [("start", 1), ("append", 4), ("finish", 1)] {
+        let labels = format!("collection=\"rebalances\",operation=\"{operation}\",status=\"ok\"");
+        assert_eq!(figures.count(&format!("database_operations_total{{{labels}}}")), count, "{operation}");
+    }
 }
 
 #[tokio::test]
@@ -245,6 +260,8 @@ async fn an_outage_on_the_way_fails_the_rebalance_and_keeps_no_portfolio() {
     let kept = desk.server.get(&record).await.expect(200);
     assert_eq!((&kept["status"], &kept["error"]), (&json!("FAILED"), &last.1["error"]));
     desk.assert_no_portfolios(&record).await;
+    let unavailable = "rebalances_total{scope=\"model\",status=\"unavailable\"}";
+    assert_eq!(Figures::of(&desk.server).await.count(unavailable), 1);
 
     // Whoever waits is told, and nothing is kept at all.
     desk.server.delete(&format!("{record}?version=2")).await.expect(200);
@@ -252,6 +269,7 @@ async fn an_outage_on_the_way_fails_the_rebalance_and_keeps_no_portfolio() {
     problem.expect_problem(503, "external-service-unavailable");
     assert_eq!(desk.server.get("/api/v1/rebalances").await.expect(200), json!([]));
     assert_eq!(desk.date().await, Value::Null);
+    assert_eq!(Figures::of(&desk.server).await.count(unavailable), 2);
 }
 
 #[tokio::test]

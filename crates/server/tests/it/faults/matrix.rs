@@ -179,9 +179,9 @@ async fn check(desk: &mut Desk, way: Way, fault: Fault, tries: u64, culprit: Cul
 
     fault.strike(neighbour, desk).await;
     let came = desk.rebalance(way).await;
+    let calls = neighbour.calls(&desk.server.sandbox) - calls;
     neighbour.restore(&mut desk.server.sandbox);
 
-    let calls = neighbour.calls(&desk.server.sandbox) - calls;
     assert_told(&came, way, told, &cell);
     if told.code.is_empty() {
         assert_ne!(desk.kept().await, kept, "{cell}");
@@ -191,7 +191,9 @@ async fn check(desk: &mut Desk, way: Way, fault: Fault, tries: u64, culprit: Cul
     // Names decorate: who does not tell them is not asked twice.
     let tries = if culprit == Culprit::Portfolio { tries.min(1) } else { tries };
     let most_calls = culprit.most_calls(way);
-    assert!((tries.min(most_calls)..=tries * most_calls).contains(&calls), "{cell}: {calls} calls");
+    // On a busy machine an attempt may be over before it has arrived.
+    let fewest = if fault == Slow { 0 } else { tries.min(most_calls) };
+    assert!((fewest..=tries * most_calls).contains(&calls), "{cell}: {calls} calls");
 
     assert_told(&desk.rebalance(way).await, way, WELL, &format!("after {cell}"));
 }

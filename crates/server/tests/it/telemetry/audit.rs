@@ -78,16 +78,57 @@ async fn every_rebalance_is_told_with_what_it_came_to() {
     let audit = audit(&lines);
     let rebalances: Vec<_> = audit.into_iter().filter(|line| line["message"] == "rebalance").collect();
     assert_eq!(
-        fields(&rebalances, &["action", "outcome", "rebalanced", "failed", "reason"]),
+        fields(&rebalances, &["action", "outcome", "model_version", "rebalanced", "failed", "reason"]),
         [
-            json!(["rebalance-model", "done", 2, 0, null]),
-            json!(["rebalance-portfolio", "done", 1, 0, null]),
-            json!(["rebalance-model", "unavailable", 0, 0, "external-service-unavailable"]),
-            json!(["delete-rebalance", "done", null, null, null]),
+            json!(["rebalance-model", "done", 1, 2, 0, null]),
+            json!(["rebalance-portfolio", "done", 1, 1, 0, null]),
+            json!(["rebalance-model", "unavailable", null, 0, 0, "external-service-unavailable"]),
+            json!(["delete-rebalance", "done", null, null, null, null]),
         ]
     );
     assert_eq!(rebalances[0]["rebalance_id"], id);
     assert_eq!(rebalances[3]["rebalance_id"], id);
     assert!(rebalances[..3].iter().all(|line| line["model_id"] == model.as_str()), "{rebalances:#?}");
     assert_eq!(rebalances[1]["portfolio_id"], PORTFOLIOS[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_that_nobody_waits_for_is_told_when_it_begins_and_when_it_ends() {
+    let mut desk = Desk::open(&[("LOG_LEVEL", "error,server::service=info")]).await;
+    let model = desk.create_model().await;
+    let path = format!("/api/v1/model/{model}/rebalance");
+    let start = || desk.post(&path, &json!({})).header("prefer", "respond-async");
+    let first = desk.followed(sent(start(), 202).await).await;
+    assert_eq!(first["status"], "COMPLETED");
+    desk.sandbox.accounting.inject(sandbox::Faults::outage());
+    let second = desk.followed(sent(start().header("x-correlation-id", "desk-2"), 202).await).await;
+    assert_eq!(second["status"], "FAILED");
+    let nowhere = "/api/v1/model/0123456789abcdef01234567/rebalance";
+    sent(desk.post(nowhere, &json!({})).header("prefer", "respond-async"), 404).await;
+
+    let lines = desk.stop().await;
+
+    let audit = audit(&lines);
+    let rebalances: Vec<_> = audit.into_iter().filter(|line| line["message"] == "rebalance").collect();
+    let told = ["action", "outcome", "portfolios", "model_version", "rebalanced", "failed", "reason"];
+    assert_eq!(
+        fields(&rebalances, &told),
+        [
+            json!(["rebalance-model", "begun", 2, 1, null, null, null]),
+            json!(["rebalance-model", "done", null, 1, 2, 0, null]),
+            json!(["rebalance-model", "begun", 2, 1, null, null, null]),
+            json!(["rebalance-model", "unavailable", null, 1, 0, 0, "external-service-unavailable"]),
+            json!(["rebalance-model", "refused", null, null, 0, 0, "model-not-found"]),
+        ]
+    );
+    for (line, record) in rebalances.iter().zip([&first, &first, &second, &second]) {
+        assert_eq!((&line["rebalance_id"], &line["model_id"]), (&record["rebalance_id"], &json!(model)));
+    }
+    for line in &rebalances {
+        assert_eq!(line["caller"], "address:127.0.0.1", "{line:#}");
+    }
+    assert!(rebalances[2..4].iter().all(|line| line["correlation_id"] == "desk-2"), "{rebalances:#?}");
+    // Why it failed is told once.
+    let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
+    assert_eq!((errors.len(), &errors[0]["correlation_id"]), (1, &json!("desk-2")), "{errors:#?}");
 }

@@ -76,6 +76,13 @@ impl Desk {
         model["model_id"].as_str().unwrap().to_owned()
     }
 
+    /// The record of a rebalance, once it has ended.
+    pub(crate) async fn followed(&self, started: Value) -> Value {
+        let path = format!("/api/v1/rebalance/{}", started["rebalance_id"].as_str().unwrap());
+        sent(self.get(&format!("{path}/events")), 200).await;
+        sent(self.get(&path), 200).await
+    }
+
     /// Stops the service as an operator would, and returns all its log lines.
     pub(crate) async fn stop(&mut self) -> Vec<Value> {
         self.process.signal("TERM");
