@@ -5,7 +5,7 @@ use std::str::FromStr;
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderName, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::idempotency::REPLAYED;
+use crate::idempotency::{PREFERENCE_APPLIED, REPLAYED};
 use crate::passage::CORRELATION_ID;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,15 @@ impl<T: FromStr> FromStr for AnyOf<T> {
 
 pub(crate) fn cors(settings: &Cors) -> actix_cors::Cors {
     let mut cors = actix_cors::Cors::default()
-        .expose_headers([CORRELATION_ID, ALLOW, LOCATION, RETRY_AFTER, WWW_AUTHENTICATE, REPLAYED])
+        .expose_headers([
+            CORRELATION_ID,
+            ALLOW,
+            LOCATION,
+            RETRY_AFTER,
+            WWW_AUTHENTICATE,
+            PREFERENCE_APPLIED,
+            REPLAYED,
+        ])
         .max_age(600);
     cors = match &settings.methods {
         AnyOf::Any => cors.allow_any_method(),

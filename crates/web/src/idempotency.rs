@@ -28,8 +28,11 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Says that a request was sent before, and that nothing was done this time.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
+/// Says that `Prefer` was followed (RFC 7240).
+pub(crate) const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
 /// What a repetition is told besides status and body.
-const KEPT_HEADERS: [HeaderName; 3] = [CONTENT_TYPE, LOCATION, HeaderName::from_static("preference-applied")];
+const KEPT_HEADERS: [HeaderName; 3] = [CONTENT_TYPE, LOCATION, PREFERENCE_APPLIED];
 
 /// How long a reply waits for its key to be settled. Should that fail, it is made up for when the lease
 /// has ended.

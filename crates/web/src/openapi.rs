@@ -4,6 +4,7 @@
 
 mod bodies;
 mod examples;
+mod headers;
 mod links;
 mod problems;
 mod scalars;
@@ -92,6 +93,7 @@ fn document(service_name: &str, version: &str) -> Value {
     document["info"]["title"] = service_name.into();
     document["info"]["version"] = version.into();
     problems::describe(&mut document);
+    headers::describe(&mut document);
     bodies::describe(&mut document);
     links::describe(&mut document);
     examples::describe(&mut document);

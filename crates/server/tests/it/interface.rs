@@ -5,6 +5,7 @@ mod validation;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use reqwest::header::HeaderName;
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
@@ -14,6 +15,24 @@ use validation::faults;
 
 /// Other names of a described route, and the description itself.
 const NOT_DESCRIBED: [&str; 3] = ["/health/health", "/health", "/openapi.json"];
+
+/// What HTTP itself asks for, and what protects browsers.
+const OF_EVERY_RESPONSE: [&str; 14] = [
+    "access-control-expose-headers",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-security-policy",
+    "content-type",
+    "date",
+    "referrer-policy",
+    "strict-transport-security",
+    "transfer-encoding",
+    "vary",
+    "x-content-type-options",
+    "x-frame-options",
+    "x-xss-protection",
+];
 
 async fn description(server: &TestServer) -> Value {
     server.get("/openapi.json").await.expect(200)
@@ -35,6 +54,27 @@ fn as_described(description: &Value, method: &str, path: &str, reply: Reply) -> 
     let status = reply.status.as_u16().to_string();
     let response = &description["paths"][path][method]["responses"][&status];
     assert!(response.is_object(), "{method} {path} is not described to answer {status}: {}", reply.body);
+    let described = response["headers"].as_object().unwrap();
+    for (name, header) in described {
+        let told = reply.headers.get(name).map(|value| value.to_str().unwrap());
+        assert!(
+            told.is_some() || header["required"] != true,
+            "{method} {path} {status}: {name} is not there"
+        );
+        if let Some(told) = told {
+            let typed = told.parse().map_or(json!(told), |number: u64| json!(number));
+            assert_eq!(
+                faults(description, &header["schema"], &typed),
+                [""; 0],
+                "{method} {path} {status}: {name}"
+            );
+        }
+    }
+    let is_described = |name: &str| described.keys().any(|known| known.eq_ignore_ascii_case(name));
+    for name in reply.headers.keys().map(HeaderName::as_str) {
+        let is_of_all = OF_EVERY_RESPONSE.contains(&name);
+        assert!(is_of_all || is_described(name), "{method} {path} {status}: {name} is not described");
+    }
     let Some(content) = response.get("content") else {
         assert_eq!(reply.body, Value::Null, "{method} {path} {status}");
         return Value::Null;
@@ -42,13 +82,6 @@ fn as_described(description: &Value, method: &str, path: &str, reply: Reply) -> 
     let media_type = reply.headers["content-type"].to_str().unwrap();
     let schema = &content[media_type.split(';').next().unwrap()]["schema"];
     assert!(!schema.is_null(), "{method} {path} {status} is not described to be {media_type}");
-    for header in response["headers"].as_object().unwrap().keys() {
-        let is_there = reply.headers.contains_key(header);
-        assert!(
-            is_there || response["headers"][header]["required"] != true,
-            "{method} {path} {status}: {header}"
-        );
-    }
     if media_type == "text/event-stream" {
         let progress = &description["components"]["schemas"]["RebalanceProgress"];
         let events = events_in(reply.body.as_str().unwrap());
@@ -172,8 +205,22 @@ async fn replies_are_as_the_description_has_them() {
     let created = described("post", models, server.post(models, &body).await);
     described("post", models, server.post(models, &body).await);
     described("post", models, server.post(models, &json!({})).await);
+    let keyed = |key: &'static str, name: &str| {
+        let body = json!({ "name": name, "portfolios": ["p9"] });
+        reply(
+            server.client.post(format!("{}{models}", server.url)).header("Idempotency-Key", key).json(&body),
+        )
+    };
+    described("post", models, keyed("once", "Keyed").await);
+    let again = keyed("once", "Keyed").await;
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    let keyed_model = described("post", models, again);
+    described("post", models, keyed("once", "Other").await);
+    let id = keyed_model["model_id"].as_str().unwrap();
+    server.delete(&format!("/api/v1/model/{id}?version=1")).await.expect(204);
     described("get", models, server.get(models).await);
     described("get", models, server.get("/api/v1/models?limit=x").await);
+    described("get", models, server.get(&format!("/api/v1/models?{}", "x".repeat(9000))).await);
 
     let model = "/api/v1/model/{model_id}";
     let own = format!("/api/v1/model/{}", created["model_id"].as_str().unwrap());
@@ -185,6 +232,10 @@ async fn replies_are_as_the_description_has_them() {
     let done = server.post(&format!("{own}/rebalance"), &Value::Null).await;
     let done = described("post", rebalance, done);
     assert_eq!((&done[0]["status"], &done[1]["status"]), (&json!("REBALANCED"), &json!("FAILED")));
+    let in_time = format!("{}{own}/rebalance", server.url);
+    let accepted = reply(server.client.post(in_time).header("Prefer", "respond-async")).await;
+    assert_eq!(accepted.headers["preference-applied"], "respond-async");
+    described("post", rebalance, accepted);
     let single = "/api/v1/portfolio/{portfolio_id}/rebalance";
     described("post", single, server.rebalance_portfolio("p1").await);
     described("post", single, server.rebalance_portfolio("p2").await);

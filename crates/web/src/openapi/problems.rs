@@ -1,8 +1,8 @@
-//! The responses that no handler describes, because they are all routes', and the headers of all.
+//! The responses that no handler describes, because they are all routes'.
 
 use serde_json::{Value, json};
 
-use super::bodies::operations;
+use super::headers::CORRELATION_ID;
 
 struct Problem {
     status: &'static str,
@@ -22,6 +22,11 @@ impl Operation<'_> {
         self.path.starts_with("/api/")
     }
 
+    fn takes_a_key(&self) -> bool {
+        let mut parameters = self.value["parameters"].as_array().into_iter().flatten();
+        parameters.any(|parameter| parameter["name"] == "Idempotency-Key")
+    }
+
     fn has_body(&self) -> bool {
         self.value.get("requestBody").is_some()
     }
@@ -37,7 +42,7 @@ const PROBLEMS: &[Problem] = &[
     Problem {
         status: "401",
         description: "An API key is required, or the one that was sent is not known",
-        applies: |operation| operation.is_of_the_api(),
+        applies: |operation| operation.is_of_the_api() || operation.path == "/metrics",
         example: [
             "api-key-unknown",
             "The API key is not known",
@@ -47,7 +52,10 @@ const PROBLEMS: &[Problem] = &[
     Problem {
         status: "404",
         description: "There is no such thing",
-        applies: |operation| operation.is_of_the_api() && operation.path.contains('{'),
+        // Also of what a repeated request made, if it has been deleted since.
+        applies: |operation| {
+            operation.is_of_the_api() && (operation.path.contains('{') || operation.takes_a_key())
+        },
         example: ["model-not-found", "Not found", "Model 6835a1b2c3d4e5f6a7b8c9d0 not found"],
     },
     Problem {
@@ -73,6 +81,12 @@ const PROBLEMS: &[Problem] = &[
         example: ["body-too-large", "The request is too large", "the body may have at most 2097152 bytes"],
     },
     Problem {
+        status: "414",
+        description: "Path and query are too long",
+        applies: |operation| operation.is_of_the_api(),
+        example: ["uri-too-long", "The URL is too long", "path and query may have at most 8192 bytes"],
+    },
+    Problem {
         status: "415",
         description: "The body is not JSON",
         applies: |operation| operation.has_body(),
@@ -93,6 +107,16 @@ const PROBLEMS: &[Problem] = &[
         description: "The caller asks more often than it may; `Retry-After` says when to try again",
         applies: |operation| operation.is_of_the_api(),
         example: ["too-many-requests", "Too many requests", "this caller asks more often than it may"],
+    },
+    Problem {
+        status: "431",
+        description: "The headers are too large",
+        applies: |operation| operation.is_of_the_api(),
+        example: [
+            "headers-too-large",
+            "The headers are too large",
+            "the headers may have at most 32768 bytes",
+        ],
     },
     Problem {
         status: "500",
@@ -128,7 +152,6 @@ pub(super) fn describe(document: &mut Value) {
             }
         }
     }
-    operations(document).for_each(describe_headers);
     describe_api_keys(document);
 }
 
@@ -167,23 +190,5 @@ impl Problem {
                 "schema": { "$ref": "#/components/schemas/Problem" }, "example": example,
             },
         })
-    }
-}
-
-const CORRELATION_ID: &str = "5f0c6c9e-9d3c-4f0e-8f0e-2f4f8b1c7d10";
-
-fn describe_headers(operation: &mut Value) {
-    for (status, response) in operation["responses"].as_object_mut().into_iter().flatten() {
-        response["headers"]["X-Correlation-ID"] = json!({
-            "description": "Of the request, or made for it; the log has it, too",
-            "required": true,
-            "schema": { "type": "string", "example": CORRELATION_ID },
-        });
-        if status == "503" || status == "429" {
-            response["headers"]["Retry-After"] = json!({
-                "description": "Seconds to wait before another try, where that is known",
-                "schema": { "type": "integer", "minimum": 0, "example": 5 },
-            });
-        }
     }
 }

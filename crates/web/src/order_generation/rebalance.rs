@@ -28,7 +28,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::rebalances::RebalanceBody;
 use super::trading_rules::{RuleBody, TradingRulesBody, trading_rules};
 use crate::body::OptionalBody;
-use crate::idempotency::{IdempotencyKeyHeader, Once, Operation};
+use crate::idempotency::{IdempotencyKeyHeader, Once, Operation, PREFERENCE_APPLIED};
 use crate::openapi::{ModelIdText, PortfolioIdText, RebalanceIdText, SecurityIdText};
 use crate::parameters::Parameters;
 use crate::problem::Problem;
@@ -453,7 +453,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
 fn accepted(header: &RebalanceHeader, number_of_portfolios: usize) -> HttpResponse {
     HttpResponse::Accepted()
         .insert_header((LOCATION, format!("/api/v1/rebalance/{}", header.id)))
-        .insert_header(("preference-applied", "respond-async"))
+        .insert_header((PREFERENCE_APPLIED, "respond-async"))
         .json(RebalanceBody::new(header, number_of_portfolios, Vec::new()))
 }
 
