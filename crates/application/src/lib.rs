@@ -14,4 +14,5 @@ pub mod idempotency;
 pub mod identity;
 pub mod order_generation;
 pub mod repository;
+pub mod trace;
 pub mod upstream;

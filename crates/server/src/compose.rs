@@ -20,6 +20,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::neighbours::{self, NeighbourFigures};
 use crate::telemetry::optimizer::ObservedOptimizer;
 use crate::telemetry::store::{Observed, StoreFigures};
+use crate::telemetry::traces;
 
 /// The use cases, wired, and what must be closed when they are done with.
 pub(crate) struct Composed {
@@ -49,6 +50,7 @@ pub(crate) async fn order_generation(config: &Config, metrics: &Metrics) -> anyh
         under_way: UnderWay::new(RunSettings {
             at_most: config.rebalance.max_async,
             lease: config.rebalance.lease,
+            follow: traces::follow,
         }),
         holdings: Box::new(neighbours.accounting),
         prices: Box::new(neighbours.market),

@@ -14,7 +14,7 @@ pub(crate) mod optimizer;
 mod process;
 mod resource;
 pub(crate) mod store;
-mod traces;
+pub(crate) mod traces;
 
 use std::io::stdout;
 use std::time::Duration;

@@ -13,6 +13,7 @@ use actix_web::{Error, HttpMessage, ResponseError};
 use application::caller::{self, Caller};
 use application::correlation::{self, CorrelationId};
 use application::deadline;
+use application::trace::{self, TraceContext};
 use tracing::field::Empty;
 use tracing::{Instrument, Span};
 use uuid::Uuid;
@@ -81,7 +82,8 @@ pub(crate) async fn passage(
     request.extensions_mut().insert(shown);
     let mut journey = Journey::new(telemetry, &request);
     let span = span(&id, &caller, &journey, &request);
-    journey.began(&span, &request);
+    let trace = trace_context(request.headers());
+    journey.began(&span, trace.as_ref());
     let security = settings.protection.headers.of(request.path());
 
     let answer = async {
@@ -89,7 +91,7 @@ pub(crate) async fn passage(
         tell(&answer, &mut journey);
         answer
     };
-    let answer = caller::scope(caller, answer);
+    let answer = caller::scope(caller, trace::scope(trace, answer));
     let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(CORRELATION_ID, id);
@@ -117,6 +119,11 @@ fn correlation_id(headers: &HeaderMap) -> CorrelationId {
     let given =
         headers.get(CORRELATION_ID).and_then(|value| value.to_str().ok()).and_then(CorrelationId::new);
     given.unwrap_or_else(|| CorrelationId::new(&Uuid::new_v4().to_string()).expect("36 visible characters"))
+}
+
+fn trace_context(headers: &HeaderMap) -> Option<TraceContext> {
+    let header = |name: &str| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    Some(TraceContext { parent: header("traceparent")?, state: header("tracestate") })
 }
 
 /// The fields are named as OpenTelemetry's conventions for HTTP have it.

@@ -6,6 +6,7 @@ use actix_web::HttpResponse;
 use actix_web::dev::ServiceRequest;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::{self, Data, ServiceConfig};
+use application::trace::TraceContext;
 use tracing::Span;
 
 use crate::routing::resource;
@@ -14,9 +15,8 @@ use crate::routing::resource;
 pub trait Telemetry: Send + Sync {
     /// A request came in; [`ended`](Self::ended) follows, whatever becomes of it.
     ///
-    /// `header` reads its headers, so that `span`, which no one has entered yet, can join the trace of
-    /// the caller.
-    fn began(&self, span: &Span, header: &dyn Fn(&str) -> Option<String>);
+    /// `span`, which no one has entered yet, can join the trace of the caller.
+    fn began(&self, span: &Span, trace: Option<&TraceContext>);
 
     fn ended(&self, exchange: &Exchange<'_>);
 
@@ -70,9 +70,8 @@ impl Journey {
         }
     }
 
-    pub(crate) fn began(&self, span: &Span, request: &ServiceRequest) {
-        let header = |name: &str| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
-        self.telemetry.began(span, &header);
+    pub(crate) fn began(&self, span: &Span, trace: Option<&TraceContext>) {
+        self.telemetry.began(span, trace);
     }
 
     pub(crate) fn answered(&mut self, status: StatusCode, problem: Option<ProblemCode>) {

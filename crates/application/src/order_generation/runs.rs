@@ -17,18 +17,18 @@ use domain::order_generation::progress::{Progress, RebalanceStatus};
 use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, RebalanceHeader};
 use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
-use futures_util::future::try_join3;
+use futures_util::future::{BoxFuture, FutureExt, try_join3};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::journal::{RunBegun, RunEntry, Stage};
 use super::ports::{Ending, Holder, Lease};
 use super::rebalance::failed;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
-use crate::{caller, correlation, deadline, repository};
+use crate::{caller, correlation, deadline, repository, trace};
 
 /// So many portfolios are read while as many are solved, and as many written.
 pub const CHUNK: usize = 256;
@@ -42,6 +42,8 @@ pub struct RunSettings {
     pub at_most: usize,
     /// How long a run that is not heard of is left alone.
     pub lease: Duration,
+    /// Makes a span that nobody has entered yet part of the trace of the current one, which may end before.
+    pub follow: fn(&Span),
 }
 
 /// The runs of this process.
@@ -133,16 +135,15 @@ struct Run {
 }
 
 /// Lets `work` know, wherever it goes on, who asked for it in which request.
-fn on_behalf(work: impl Future<Output = ()>) -> impl Future<Output = ()> {
-    let (caller, request) = (caller::current(), correlation::current());
-    async move {
-        match (caller, request) {
-            (Some(caller), Some(request)) => caller::scope(caller, correlation::scope(request, work)).await,
-            (Some(caller), None) => caller::scope(caller, work).await,
-            (None, Some(request)) => correlation::scope(request, work).await,
-            (None, None) => work.await,
-        }
+fn on_behalf<'a>(work: impl Future<Output = ()> + Send + 'a) -> BoxFuture<'a, ()> {
+    let mut work = trace::scope(trace::current(), work).boxed();
+    if let Some(caller) = caller::current() {
+        work = caller::scope(caller, work).boxed();
     }
+    if let Some(request) = correlation::current() {
+        work = correlation::scope(request, work).boxed();
+    }
+    work
 }
 
 /// What the portfolios of a run came to.
@@ -242,8 +243,9 @@ impl OrderGeneration {
         });
 
         let (registered, stopped) = Registered::new(self, id);
-        let span = tracing::info_span!("run", rebalance_id = %id, model_id = %run.model.id);
-        span.follows_from(tracing::Span::current());
+        // A child would keep the span of the request open.
+        let span = tracing::info_span!(parent: None, "run", rebalance_id = %id, model_id = %run.model.id);
+        (self.under_way.settings.follow)(&span);
         // A run that nobody waits for has all the time it needs.
         let late = match &waiting {
             Waiting::Nobody { .. } => None,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use application::trace::TraceContext;
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 use tracing::Span;
@@ -74,8 +75,10 @@ impl Figures {
 }
 
 impl web::Telemetry for HttpTelemetry {
-    fn began(&self, span: &Span, header: &dyn Fn(&str) -> Option<String>) {
-        traces::adopt(span, header);
+    fn began(&self, span: &Span, trace: Option<&TraceContext>) {
+        if let Some(trace) = trace {
+            traces::adopt(span, trace);
+        }
         if let Some(figures) = &self.figures {
             figures.in_flight.add(1, &[]);
         }

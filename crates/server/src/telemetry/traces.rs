@@ -2,7 +2,10 @@
 
 use std::sync::LazyLock;
 
+use application::trace::{self, TraceContext};
+use opentelemetry::Context;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
+use opentelemetry::trace::TraceContextExt;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -43,30 +46,38 @@ pub(super) fn is_exported(metadata: &Metadata<'_>) -> bool {
     metadata.is_span() && OURS.contains(&origin)
 }
 
-/// Makes a span that nobody has entered yet a part of the trace that the headers tell of, if they do.
-pub(super) fn adopt(span: &Span, header: &dyn Fn(&str) -> Option<String>) {
-    if let Some(parent) = header("traceparent") {
-        let carrier = Incoming { parent, state: header("tracestate") };
-        // Without a collector there are no traces to be part of.
-        let _ = span.set_parent(PROPAGATOR.extract(&carrier));
-    }
+/// Makes a span that nobody has entered yet a part of the caller's trace, if that makes sense.
+pub(super) fn adopt(span: &Span, trace: &TraceContext) {
+    // Without a collector there are no traces to be part of.
+    let _ = span.set_parent(PROPAGATOR.extract(&Incoming(trace)));
 }
 
-/// Tells whoever receives these headers of the current trace, if there is one.
+/// Makes a span that nobody has entered yet a part of the current trace, below the current span, which
+/// need not wait for it.
+pub(crate) fn follow(span: &Span) {
+    let current = Span::current().context().span().span_context().clone();
+    let _ = span.set_parent(Context::new().with_remote_span_context(current));
+}
+
+/// Tells whoever receives these headers of the current trace; without one of ours, of the caller's as it
+/// is, so that those before and after us are in one.
 pub(super) fn pass_on(headers: &mut HeaderMap) {
-    PROPAGATOR.inject_context(&Span::current().context(), &mut Outgoing(headers));
+    let mut context = Span::current().context();
+    if !context.span().span_context().is_valid()
+        && let Some(trace) = trace::current()
+    {
+        context = PROPAGATOR.extract(&Incoming(&trace));
+    }
+    PROPAGATOR.inject_context(&context, &mut Outgoing(headers));
 }
 
-struct Incoming {
-    parent: String,
-    state: Option<String>,
-}
+struct Incoming<'a>(&'a TraceContext);
 
-impl Extractor for Incoming {
+impl Extractor for Incoming<'_> {
     fn get(&self, key: &str) -> Option<&str> {
         match key {
-            "traceparent" => Some(&self.parent),
-            "tracestate" => self.state.as_deref(),
+            "traceparent" => Some(&self.0.parent),
+            "tracestate" => self.0.state.as_deref(),
             _ => None,
         }
     }

@@ -285,6 +285,43 @@ async fn the_correlation_id_of_a_request_reaches_every_neighbour() {
     }
 }
 
+/// There is no collector here, and so no trace of the service's own.
+#[tokio::test]
+async fn the_trace_of_a_caller_reaches_every_neighbour_as_it_is() {
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let desk = Desk::open(|_| {}).await;
+    let sandbox = &desk.server.sandbox;
+    let ask = async |path: &str, trace: &str, prefer: &str| {
+        let request = desk.server.client.post(format!("{}{path}", desk.server.url));
+        reply(request.header("traceparent", trace).header("prefer", prefer)).await
+    };
+    let [single, model] =
+        [format!("/api/v1/portfolio/{FIRST}/rebalance"), format!("/api/v1/model/{}/rebalance", desk.model)];
+    // What makes no sense is nobody's trace.
+    for nonsense in ["", "no trace", "00-00000000000000000000000000000000-b7ad6b7169203331-01"] {
+        ask(&model, nonsense, "").await.expect(200);
+    }
+    let told = [
+        sandbox.accounting.traceparents(),
+        sandbox.security.traceparents(),
+        sandbox.portfolio.traceparents(),
+    ];
+    assert_eq!(told.concat(), Vec::<String>::new());
+
+    ask(&single, TRACE, "").await.expect(200);
+    ask(&model, TRACE, "").await.expect(200);
+    let names = sandbox.portfolio.traceparents();
+    ask(&model, TRACE, "respond-async").await.expect(202);
+    while sandbox.pricing.traceparents().len() < 6 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+
+    assert_eq!(names, [TRACE; 3]);
+    assert_eq!(sandbox.accounting.traceparents(), [TRACE; 1 + 2 + 2]);
+    assert_eq!(sandbox.security.traceparents(), [TRACE; 2 + 2 + 2]);
+    assert_eq!(sandbox.pricing.traceparents(), [TRACE; 2 + 2 + 2]);
+}
+
 #[tokio::test]
 async fn a_cold_rebalance_of_a_hundred_securities_asks_for_each_once_however_many_rebalance() {
     const N_SECURITIES: usize = 100;

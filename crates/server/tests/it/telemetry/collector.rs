@@ -68,6 +68,8 @@ pub(crate) struct Span {
     pub(crate) parent: String,
     /// As the protocol numbers them: 1 internal, 2 server, 3 client.
     pub(crate) kind: i32,
+    /// In nanoseconds.
+    pub(crate) end: u64,
     pub(crate) is_error: bool,
     pub(crate) attributes: Attributes,
 }
@@ -179,6 +181,7 @@ impl Kept {
                     id: hex(&span.span_id),
                     parent: hex(&span.parent_span_id),
                     kind: span.kind,
+                    end: span.end_time_unix_nano,
                     is_error: span.status.is_some_and(|status| status.code == 2),
                     attributes: attributes(&span.attributes),
                 });

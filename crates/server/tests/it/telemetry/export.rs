@@ -1,6 +1,7 @@
 //! Traces, metrics and logs on a real collector.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use sandbox::Sandbox;
 use serde_json::Value;
@@ -190,4 +191,47 @@ async fn a_rebalance_is_one_trace_by_http() {
     check_metrics(&kept);
     check_logs(&kept, &lines);
     check_resources(&kept);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebalance_that_nobody_waits_for_stays_in_the_trace_of_who_asked_for_it() {
+    let collector = Collector::start(By::Grpc).await;
+    let mut desk = Desk::open(&variables(By::Grpc, &collector.endpoint)).await;
+    let model = desk.create_model().await;
+    desk.sandbox.accounting.inject(sandbox::Faults::latency(Duration::from_millis(100)));
+    let start = desk
+        .post(&format!("/api/v1/model/{model}/rebalance"), &serde_json::json!({}))
+        .header("prefer", "respond-async")
+        .header("traceparent", format!("00-{TRACE}-{CALLER}-01"))
+        .header("x-correlation-id", "desk-1");
+    let record = desk.followed(sent(start, 202).await).await;
+    assert_eq!(record["status"], "COMPLETED");
+    let lines = desk.stop().await;
+
+    let kept = collector.kept();
+    let server = the(&kept, "POST /api/v1/model/{model_id}/rebalance");
+    let run = the(&kept, "run");
+    assert_eq!((&server.parent[..], &run.parent), (CALLER, &server.id));
+    assert!(server.end < run.end, "the request is over before its rebalance");
+    assert_eq!(run.attributes["rebalance_id"], record["rebalance_id"].as_str().unwrap());
+    for name in ["append rebalances", "finish rebalances"] {
+        assert_eq!(the(&kept, name).parent, run.id, "{name}");
+    }
+    for (name, count) in
+        [("solve", PORTFOLIOS.len()), (SUMMARY, PORTFOLIOS.len()), ("GET /api/v1/price/{ticker}", 2)]
+    {
+        let spans: Vec<_> = all(&kept, name).collect();
+        assert_eq!(spans.len(), count, "{name}");
+        assert!(spans.iter().all(|span| span.parent == run.id), "{spans:#?}");
+    }
+    let summaries = all(&kept, SUMMARY).map(|span| format!("00-{TRACE}-{}-01", span.id));
+    let told: BTreeSet<String> = desk.sandbox.accounting.traceparents().into_iter().collect();
+    assert_eq!(told, summaries.collect());
+
+    let end = lines.iter().rfind(|line| line["action"] == "rebalance-model").unwrap();
+    assert_eq!(
+        (&end["outcome"], &end["correlation_id"]),
+        (&serde_json::json!("done"), &serde_json::json!("desk-1"))
+    );
+    assert_eq!((end["trace_id"].as_str(), end["span_id"].as_str()), (Some(TRACE), Some(run.id.as_str())));
 }
