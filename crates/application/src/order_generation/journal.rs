@@ -65,6 +65,7 @@ pub enum Stage {
     Solution,
     /// And making trades of it.
     Verification,
+    /// Of a run, two chunks at a time.
     Writing,
 }
 

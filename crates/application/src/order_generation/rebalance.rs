@@ -20,7 +20,7 @@ use futures_util::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::journal::{RebalanceEntry, Stage, Subject};
 use super::ports::OptimizerError;
-use super::runs::CHUNK;
+use super::runs::IN_MEMORY;
 use super::{Error, OrderGeneration};
 use crate::chain::Chain;
 use crate::{identity, repository, upstream};
@@ -77,7 +77,7 @@ impl OrderGeneration {
     /// A portfolio that cannot be rebalanced does not keep the others from it; if none can, nothing is
     /// recorded. Neither is it when a neighbour is out.
     ///
-    /// More than [`CHUNK`] portfolios are rebalanced as a run, which others see while it is under way.
+    /// More than [`IN_MEMORY`] portfolios are rebalanced as a run, which others see while it is under way.
     #[tracing::instrument(name = "rebalance", level = "debug", skip_all, fields(otel.name = "rebalance model", model_id = %id))]
     pub async fn rebalance_model(
         self: &Arc<Self>,
@@ -86,7 +86,7 @@ impl OrderGeneration {
     ) -> Result<Rebalanced, Error> {
         let keep_as = request.keep_as;
         let done = match self.model(id).await {
-            Ok(model) => match keep_as.filter(|_| CHUNK < model.followers.as_slice().len()) {
+            Ok(model) => match keep_as.filter(|_| IN_MEMORY < model.followers.as_slice().len()) {
                 Some(keep_as) => return self.rebalance_as_run(model, keep_as, request.rules).await,
                 None => self.try_model(&model, request).await,
             },

@@ -12,7 +12,7 @@ use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryChunksError, T
 
 use super::ports::{Direction, OpenRebalance, Page, RebalanceKey};
 use super::rebalance::{KeptOutcome, PortfolioOutcome};
-use super::runs::CHUNK;
+use super::runs::IN_MEMORY;
 use super::{Error, OrderGeneration};
 use crate::repository;
 
@@ -44,7 +44,7 @@ impl OrderGeneration {
     /// failed after the others.
     pub async fn kept_outcome(self: &Arc<Self>, open: OpenRebalance<'static>) -> Result<KeptOutcome, Error> {
         let model = self.models.find(&open.header.model).await?;
-        if CHUNK < open.number_of_portfolios() + open.header.failed.len() {
+        if IN_MEMORY < open.number_of_portfolios() + open.header.failed.len() {
             // Too many to be sorted; the order was the model's when they were kept.
             return Ok(self.outcome_of(open, model.as_ref()));
         }
@@ -87,7 +87,7 @@ impl OrderGeneration {
         results: impl Stream<Item = Result<(PortfolioId, Kept), repository::Error>> + Send + 'static,
     ) -> BoxStream<'static, Result<PortfolioOutcome<FailedPortfolio>, repository::Error>> {
         let app = Arc::clone(self);
-        let chunks = results.try_chunks(CHUNK).map_err(|TryChunksError(_, error)| error);
+        let chunks = results.try_chunks(IN_MEMORY).map_err(|TryChunksError(_, error)| error);
         let named = chunks.and_then(move |results| {
             let app = Arc::clone(&app);
             async move {

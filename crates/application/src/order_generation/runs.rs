@@ -18,6 +18,7 @@ use domain::order_generation::rebalance::{FailedPortfolio, PortfolioRebalance, R
 use domain::order_generation::trading_rules::TradingRules;
 use domain::version::Version;
 use futures_util::future::{BoxFuture, FutureExt, try_join3};
+use futures_util::stream::{FuturesOrdered, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -30,8 +31,17 @@ use super::{Error, OrderGeneration};
 use crate::chain::Chain;
 use crate::{caller, correlation, deadline, repository, trace};
 
-/// So many portfolios are read while as many are solved, and as many written.
-pub const CHUNK: usize = 256;
+/// More portfolios than these are not rebalanced, or read, in memory.
+pub const IN_MEMORY: usize = 256;
+
+/// So many portfolios are read while as many are solved, and others written.
+const CHUNK: usize = 64;
+
+/// So many chunks are written at a time: while a store waits for its disk, it can make ready the next.
+const WRITES: usize = 2;
+
+/// How far a run has come is told to the store no more often: nobody looks more often.
+const TELLING: Duration = Duration::from_millis(500);
 
 /// What the runs that were told to stop may take to say so in the store.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -307,12 +317,16 @@ impl OrderGeneration {
         self.tell(&run.model.id, Some(run.model.version), &run.id, ended);
     }
 
-    /// Renews the lease until the run is someone else's.
+    /// Renews the lease, and tells how far the run has come, until the run is someone else's.
     async fn hold(&self, run: &Run, progress: &watch::Sender<Progress>) -> Halt {
         let lease = self.under_way.lease();
+        let mut progress = progress.subscribe();
         loop {
-            tokio::time::sleep(lease.length / 3).await;
-            let so_far = *progress.borrow();
+            let renewal = Instant::now() + lease.length / 3;
+            tokio::time::sleep(TELLING.min(lease.length / 3)).await;
+            // Whoever makes progress lives as long as this.
+            let _ = tokio::time::timeout_at(renewal, progress.changed()).await;
+            let so_far = *progress.borrow_and_update();
             match self.runs.renew(&run.id, lease, so_far).await {
                 Ok(true) => {}
                 Ok(false) => return Halt::Lost,
@@ -359,27 +373,41 @@ impl OrderGeneration {
         };
         let writing = async move {
             let mut done = Done::default();
-            while let Some((portfolios, decided)) = to_write.recv().await {
-                let failed_before = done.failed.len();
-                let rebalanced = done.take(portfolios, decided);
-                self.journal.timed(Stage::Writing, self.write(run, &mut done, &rebalanced)).await?;
-                self.journal.run_advanced(&rebalanced, done.failed.len() - failed_before);
-                progress.send_replace(run.progress(&done));
-                if !self.runs.renew(&run.id, self.under_way.lease(), run.progress(&done)).await? {
-                    return Err(Halt::Lost);
+            let mut under_way = FuturesOrdered::new();
+            loop {
+                tokio::select! {
+                    Some((portfolios, decided)) = to_write.recv(), if under_way.len() < WRITES => {
+                        let before = run.progress(&done);
+                        let rebalanced = done.take(portfolios, decided);
+                        under_way.push_back(self.write(run, rebalanced, before, run.progress(&done)));
+                    }
+                    Some(so_far) = under_way.next() => {
+                        progress.send_replace(so_far?);
+                    }
+                    else => return Ok::<_, Halt>(done),
                 }
             }
-            Ok(done)
         };
         let ((), (), done) = try_join3(reading, solving, writing).await?;
         Ok(done)
     }
 
-    async fn write(&self, run: &Run, done: &mut Done, rebalanced: &[PortfolioRebalance]) -> Result<(), Halt> {
-        let ours = rebalanced.is_empty()
-            || self.runs.append(&run.id, self.under_way.holder, done.rebalanced, rebalanced).await?;
-        done.rebalanced += rebalanced.len();
-        if ours { Ok(()) } else { Err(Halt::Lost) }
+    /// Gives back how far the run has come with it.
+    async fn write(
+        &self,
+        run: &Run,
+        rebalanced: Vec<PortfolioRebalance>,
+        before: Progress,
+        after: Progress,
+    ) -> Result<Progress, Halt> {
+        if !rebalanced.is_empty() {
+            let append = self.runs.append(&run.id, self.under_way.holder, before.rebalanced, &rebalanced);
+            if !self.journal.timed(Stage::Writing, append).await? {
+                return Err(Halt::Lost);
+            }
+        }
+        self.journal.run_advanced(&rebalanced, after.failed - before.failed);
+        Ok(after)
     }
 
     /// Whatever the end, the record tells it. Returns how many were rebalanced and how many failed, if it
@@ -530,7 +558,7 @@ impl Run {
 }
 
 impl Done {
-    /// The rebalanced ones, which are still to be written.
+    /// Gives back the rebalanced ones, which are still to be written.
     fn take(
         &mut self,
         portfolios: &[PortfolioId],
@@ -546,6 +574,7 @@ impl Done {
                 }
             }
         }
+        self.rebalanced += rebalanced.len();
         rebalanced
     }
 }

@@ -180,8 +180,8 @@ async fn a_thousand_come_to_their_end(desk: &Desk) {
     for when in ["before", "after"] {
         assert_eq!(figures.count(&format!("rebalance_portfolio_drift_count{{when=\"{when}\"}}")), 990);
     }
-    // Four chunks, each written by one command; the start and the end.
-    for (operation, count) in [("start", 1), ("append", 4), ("finish", 1)] {
+    // Chunks of 64, each written by one command; the start and the end.
+    for (operation, count) in [("start", 1), ("append", 16), ("finish", 1)] {
         let labels = format!("collection=\"rebalances\",operation=\"{operation}\",status=\"ok\"");
         assert_eq!(figures.count(&format!("database_operations_total{{{labels}}}")), count, "{operation}");
     }

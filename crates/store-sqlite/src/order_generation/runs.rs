@@ -42,8 +42,13 @@ impl RebalanceRuns for SqliteStore {
         first: usize,
         portfolios: &[PortfolioRebalance],
     ) -> Result<bool, Error> {
-        // Written out before the lock is taken, so that other writers need not wait for it.
-        let rows: Vec<PortfolioRow> = portfolios.iter().map(PortfolioRow::from).collect();
+        // Written out before the lock is taken, so that other writers need not wait for it; and one by one, so
+        // that whoever has the lock comes to its turn meanwhile.
+        let mut rows = Vec::with_capacity(portfolios.len());
+        for portfolio in portfolios {
+            rows.push(PortfolioRow::from(portfolio));
+            tokio::task::yield_now().await;
+        }
 
         let mut transaction = self.write().await.map_err(failed(REBALANCE))?;
         let running = "SELECT 1 FROM rebalances WHERE id = ? AND holder = ? AND status = 'RUNNING'";
