@@ -20,6 +20,13 @@ pub(crate) fn run(arguments: &[&str]) -> Result<ExitCode> {
     }
 }
 
+/// With faults all the while: it measures no speed, and checks everything else.
+pub(crate) fn soak(arguments: &[&str]) -> Result<ExitCode> {
+    let has_store = arguments.contains(&"--store");
+    let embedded = if has_store { &[][..] } else { &["--store", "sqlite"] };
+    on_stores("soak", &[embedded, arguments].concat())
+}
+
 fn store() -> Result<ExitCode> {
     let program = mongod::program()?;
     let standalone = Running::start(&program, Kind::Standalone)?;

@@ -38,6 +38,9 @@ usage: cargo xtask <command>
              [--beside PROGRAM]
                          how many portfolios a second in one large rebalance, where the time goes, and
                          how much memory it takes; also beside another build of the service
+  soak [--minutes N] [--clients N] [--seed N] [--store sqlite|standalone|replica-set] [--kill]
+                         the service under load while its neighbours fail at random, and with --kill
+                         is killed now and then: everything that it says and keeps is checked
   dist [--program FILE]  the program as the image has it, tried in a root that holds what the image does
   lint-deploy            the Dockerfile, the workflows, the compose files and the manifests
   mongod install         the MongoDB server of the tests, into the target directory
@@ -60,6 +63,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["test", "--", for_cargo_test @ ..] => test::run(for_cargo_test),
         ["docs"] => docs::run(),
         ["fuzz-api", arguments @ ..] => fuzz_api::run(arguments),
+        ["soak", arguments @ ..] => bench::soak(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
         ["dist", arguments @ ..] => dist::run(arguments),
         ["lint-deploy"] => lint_deploy::run(),

@@ -1,4 +1,5 @@
-//! Benchmarks that answer a question each; `cargo xtask bench <name>` runs them with what they need.
+//! Benchmarks that answer a question each; `cargo xtask bench <name>` runs them with what they need. And the
+//! soak, `cargo xtask soak`.
 //!
 //! Each is a module and a line of `main`.
 
@@ -11,6 +12,7 @@ mod optimiser;
 mod prices;
 mod process;
 mod service;
+mod soak;
 mod store;
 
 use std::io::Write as _;
@@ -27,6 +29,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["http", arguments @ ..] => http::run(arguments),
         [http::FLOOR, settings] => http::floor(settings),
         ["optimiser", arguments @ ..] => optimiser::run(arguments),
+        ["soak", arguments @ ..] => soak::run(arguments),
         ["prices"] => prices::run().map(|()| ExitCode::SUCCESS),
         ["store", arguments @ ..] => store::run(arguments),
         [OPTIMIZER_WORKER] => {

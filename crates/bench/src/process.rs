@@ -91,6 +91,16 @@ impl Watched {
         Ok(self.status("VmHWM:")? / 1024.0)
     }
 
+    pub(crate) fn threads(self) -> Result<f64> {
+        self.status("Threads:")
+    }
+
+    pub(crate) fn open_files(self) -> Result<f64> {
+        let path = format!("/proc/{}/fd", self.0);
+        let files = std::fs::read_dir(&path).with_context(|| format!("cannot read `{path}`"))?;
+        Ok(f64::from(u32::try_from(files.count())?))
+    }
+
     fn status(self, field: &str) -> Result<f64> {
         let path = format!("/proc/{}/status", self.0);
         let status = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{path}`"))?;

@@ -8,14 +8,14 @@ use super::{Choice, Measured, Way};
 use crate::say;
 
 /// Of the family `rebalance_stage_duration_seconds`. Stages in the same lane follow one another, the lanes
-/// go on side by side.
+/// go on side by side, and the last has two chunks at a time.
 const STAGES: [(&str, &str, usize); 6] = [
     ("reading holdings", "holdings", 0),
     ("asking for tickers and prices", "prices", 0),
     ("stating the problems", "statement", 1),
     ("solving them", "solution", 1),
     ("verifying, and making trades", "verification", 1),
-    ("writing to the store", "writing", 2),
+    ("writing to the store, two at a time", "writing", 2),
 ];
 const STAGE_FAMILY: &str = "rebalance_stage_duration_seconds";
 
@@ -105,17 +105,18 @@ fn rates(measured: &[Measured]) -> Table {
     table
 }
 
-/// Of the wall clock. What is left of it when the busiest lane is done: start and end, waiting for the other
-/// lanes, and of a reply that is waited for the reading of it.
+/// Of the wall clock. What is left of it beside the busiest lane: start and end, waiting for the other lanes,
+/// and of a reply that is waited for the reading of it.
 fn stages(large: &[&Measured]) -> Result<Table> {
     let mut table = columns(large, "seconds (of all)");
     let mut lanes = vec![[0.0; 3]; large.len()];
     for (name, stage, lane) in STAGES {
         let mut cells = vec![name.to_owned()];
+        let side_by_side = if stage == "writing" { 2.0 } else { 1.0 };
         for (one, lanes) in large.iter().zip(&mut lanes) {
             let [seconds, count] = one.grown(STAGE_FAMILY, &format!("stage=\"{stage}\""));
             ensure!(one.is_other_build || 0.0 < count, "the service does not tell of `{stage}`");
-            lanes[lane] += seconds;
+            lanes[lane] += seconds / side_by_side;
             cells.push(format!("{seconds:.2} ({:.0} %)", seconds / one.took * 100.0));
         }
         table.add_row(cells);
