@@ -138,9 +138,11 @@ impl Health {
 
     /// Asks the store now.
     pub async fn store(&self) -> StoreHeard {
-        let answers = heard("store", self.store.check()).await;
+        let answers = heard("store", Condition::Unknown, self.store.check()).await;
         let prepared = match answers.condition {
-            Condition::Healthy => heard("store", self.store.check_prepared()).await.condition,
+            Condition::Healthy => {
+                heard("store", Condition::Unknown, self.store.check_prepared()).await.condition
+            }
             Condition::Unknown | Condition::Unhealthy | Condition::Silent => Condition::Unknown,
         };
         StoreHeard { answers, prepared }
@@ -166,28 +168,35 @@ impl Health {
 
 impl Watched {
     async fn ask(&self) {
-        let heard = heard(self.name, self.probe.check()).await;
-        *self.heard.write().expect("no holder of this lock panics") = heard;
+        let before = self.heard.read().expect("no holder of this lock panics").condition;
+        let now = heard(self.name, before, self.probe.check()).await;
+        *self.heard.write().expect("no holder of this lock panics") = now;
     }
 }
 
-async fn heard(name: &str, answer: impl Future<Output = Result<(), Source>>) -> Heard {
+/// Tells the log of what has changed since `before`; that it goes on is in the reports.
+async fn heard(name: &str, before: Condition, answer: impl Future<Output = Result<(), Source>>) -> Heard {
     let asked = Instant::now();
-    let condition = match tokio::time::timeout(PROBE_TIMEOUT, answer).await {
+    let answer = tokio::time::timeout(PROBE_TIMEOUT, answer).await;
+    let condition = match &answer {
         Ok(Ok(())) => Condition::Healthy,
-        Ok(Err(error)) => {
-            tracing::warn!(
-                dependency = name,
-                error = %Chain(&*error),
-                "dependency is unhealthy"
-            );
-            Condition::Unhealthy
-        }
-        Err(_) => {
-            tracing::warn!(dependency = name, timeout = ?PROBE_TIMEOUT, "dependency did not answer in time");
-            Condition::Silent
-        }
+        Ok(Err(_)) => Condition::Unhealthy,
+        Err(_) => Condition::Silent,
     };
+    if condition != before {
+        match answer {
+            Ok(Err(error)) => {
+                tracing::warn!(dependency = name, error = %Chain(&*error), "dependency is unhealthy");
+            }
+            Err(_) => {
+                tracing::warn!(dependency = name, timeout = ?PROBE_TIMEOUT, "dependency did not answer in time");
+            }
+            Ok(Ok(())) if before != Condition::Unknown => {
+                tracing::info!(dependency = name, "dependency is well again");
+            }
+            Ok(Ok(())) => {}
+        }
+    }
     let took = (condition != Condition::Silent).then(|| asked.elapsed());
     Heard { condition, took, at: Some(Instant::now()) }
 }

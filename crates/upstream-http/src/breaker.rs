@@ -87,15 +87,15 @@ impl Breaker {
     }
 
     fn tell(&self, state: BreakerState) {
-        let service = self.service;
+        let neighbour = self.service;
         match state {
             BreakerState::Open => {
-                tracing::error!(service, pause = ?self.rules.pause, "circuit opened: the service is not called");
+                tracing::error!(neighbour, pause = ?self.rules.pause, "circuit opened: it is not called");
             }
-            BreakerState::HalfOpen => tracing::info!(service, "circuit half open: the service is tried"),
-            BreakerState::Closed => tracing::info!(service, "circuit closed: the service is called again"),
+            BreakerState::HalfOpen => tracing::info!(neighbour, "circuit half open: it is tried"),
+            BreakerState::Closed => tracing::info!(neighbour, "circuit closed: it is called again"),
         }
-        self.observer.breaker(service, state);
+        self.observer.breaker(neighbour, state);
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct Call<'a> {
 /// Why a call has no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
-    #[error("after {attempts} attempts")]
+    #[error("after {attempts} attempt{}", if *attempts == 1 { "" } else { "s" })]
     Exhausted { attempts: u32, source: Failure },
     #[error("it asks for a pause of {pause:.1?}, longer than is waited for")]
     LongPause { pause: Duration, source: Failure },
@@ -87,24 +87,33 @@ impl Call<'_> {
             admission = self.neighbour.breaker.admit() => admission?,
             () = deadline::passed() => return Err(NoAnswer::NoTurn),
         };
+        let mut last_failure = None;
         for attempt in 1.. {
             let allowance = self.allowance()?;
             let started = Instant::now();
             admission.attempt_begins();
             let failure = match self.attempt(attempt, allowance).await {
-                Ok(answer) => return Ok((answer, admission)),
+                Ok(answer) => {
+                    if let Some(failure) = last_failure {
+                        self.tell_of_repetition(attempt, &failure);
+                    }
+                    return Ok((answer, admission));
+                }
                 Err(source) if allowance.is_cut && source.is_timeout() => {
                     return Err(NoAnswer::CutShort { attempt, took: started.elapsed(), source });
                 }
                 Err(failure) => failure,
             };
             admission.attempt_ends();
-            if let Err(reason) = self.pause(attempt, failure).await {
-                if reason.is_a_failure() {
-                    admission.failed();
+            last_failure = match self.pause(attempt, failure).await {
+                Ok(failure) => Some(failure),
+                Err(reason) => {
+                    if reason.is_a_failure() {
+                        admission.failed();
+                    }
+                    return Err(reason);
                 }
-                return Err(reason);
-            }
+            };
             admission.may_go_on()?;
         }
         unreachable!("the last attempt has no pause after it")
@@ -129,8 +138,19 @@ impl Call<'_> {
         }
     }
 
-    /// Waits until it is time for another attempt, if there is to be one.
-    async fn pause(&self, attempt: u32, source: Failure) -> Result<(), NoAnswer> {
+    /// Whoever asked learns nothing of it; of a call that fails in the end, they learn it all.
+    fn tell_of_repetition(&self, attempts: u32, last_failure: &Failure) {
+        tracing::warn!(
+            neighbour = self.neighbour.service,
+            called = self.url.path(),
+            attempts,
+            error = %Chain(last_failure),
+            "a neighbour answered only when asked again"
+        );
+    }
+
+    /// Waits until it is time for another attempt, if there is to be one; the failure is given back then.
+    async fn pause(&self, attempt: u32, source: Failure) -> Result<Failure, NoAnswer> {
         let calls = &self.neighbour.calls;
         if attempt == calls.attempts.get() {
             return Err(NoAnswer::Exhausted { attempts: attempt, source });
@@ -143,15 +163,16 @@ impl Call<'_> {
         if let Some(left) = deadline::remaining().filter(|left| *left <= pause) {
             return Err(NoAnswer::NoTimeLeft { pause, left, source });
         }
-        tracing::warn!(
-            service = self.neighbour.service,
+        tracing::debug!(
+            neighbour = self.neighbour.service,
+            called = self.url.path(),
             attempt,
-            reason = %Chain(&source),
+            error = %Chain(&source),
             pause_ms = pause.as_millis(),
             "trying again"
         );
         select! {
-            () = sleep(pause) => Ok(()),
+            () = sleep(pause) => Ok(source),
             rejection = self.neighbour.breaker.rejects() => Err(rejection.into()),
         }
     }

@@ -86,14 +86,25 @@ impl Neighbour {
             return Ok(None);
         }
         let call = Call { neighbour: self, endpoint, url: under(&self.base, &filled(endpoint, arguments)) };
-        let (answer, admission) = call.answer().await.map_err(|reason| self.unanswered(about, reason))?;
+        let called = |source: Source| Called { path: call.url.path().to_owned(), source };
+        let malformed = |source: Source| self.malformed(about, called(source));
+        let unanswered = |reason: NoAnswer| {
+            let (is_of_time, retry_after) = (reason.is_of_time(), reason.retry_after());
+            let (service, about, source) = (self.service, about.to_owned(), called(reason.into()).into());
+            if is_of_time {
+                upstream::Error::OutOfTime { service, about, retry_after, source }
+            } else {
+                upstream::Error::Unavailable { service, about, retry_after, source }
+            }
+        };
+        let (answer, admission) = call.answer().await.map_err(unanswered)?;
         let found = match answer {
             Answer::Found(body) => serde_json::from_slice(&body)
                 .map(Some)
-                .map_err(|error| self.malformed(about, Unreadable::from(error))),
+                .map_err(|error| malformed(Unreadable::from(error).into())),
             Answer::Unknown => Ok(None),
-            Answer::Oversized => Err(self.malformed(about, Oversized)),
-            Answer::Refused(status) => Err(self.malformed(about, UnexpectedStatus(status))),
+            Answer::Oversized => Err(malformed(Oversized.into())),
+            Answer::Refused(status) => Err(malformed(UnexpectedStatus(status).into())),
         };
         match found {
             Ok(_) => admission.succeeded(),
@@ -117,15 +128,14 @@ impl Neighbour {
     pub(crate) fn malformed(&self, about: &str, source: impl Into<Source>) -> upstream::Error {
         upstream::Error::Malformed { service: self.service, about: about.to_owned(), source: source.into() }
     }
+}
 
-    fn unanswered(&self, about: &str, reason: NoAnswer) -> upstream::Error {
-        let (service, about, retry_after) = (self.service, about.to_owned(), reason.retry_after());
-        if reason.is_of_time() {
-            upstream::Error::OutOfTime { service, about, retry_after, source: reason.into() }
-        } else {
-            upstream::Error::Unavailable { service, about, retry_after, source: reason.into() }
-        }
-    }
+/// Which call it was that came to nothing; the URL's host, which may stand beside a password, is not told.
+#[derive(Debug, thiserror::Error)]
+#[error("GET {path}")]
+struct Called {
+    path: String,
+    source: Source,
 }
 
 #[derive(Debug, thiserror::Error)]

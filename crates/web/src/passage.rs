@@ -159,10 +159,10 @@ fn tell<B>(answer: &Result<ServiceResponse<B>, Error>, journey: &mut Journey) {
         span.record("otel.status_code", "ERROR");
     }
     let took = journey.took();
-    let (status, duration_ms) = (status.as_u16(), took.as_millis());
-    if SLOW < took {
-        tracing::warn!(status, duration_ms, "slow request");
+    // What failed has been told of already, and why.
+    if SLOW < took && !status.is_server_error() {
+        tracing::warn!(status = status.as_u16(), duration_ms = took.as_millis(), "slow request");
     } else {
-        tracing::debug!(status, duration_ms, "request answered");
+        tracing::debug!(status = status.as_u16(), duration_ms = took.as_millis(), "request answered");
     }
 }

@@ -5,6 +5,7 @@ mod collector;
 mod deployed;
 mod desk;
 mod export;
+mod failures;
 pub(crate) mod figures;
 mod outage;
 mod secrets;

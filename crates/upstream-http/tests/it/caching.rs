@@ -159,7 +159,7 @@ async fn a_failure_is_reported_to_everyone_who_waited() {
         assert_eq!(
             chain(&error),
             "pricing-service did not answer the call for price of AAPL: \
-             after 3 attempts: it answered 503 Service Unavailable"
+             GET /api/v1/price/AAPL: after 3 attempts: it answered 503 Service Unavailable"
         );
     }
     assert_eq!(n_calls(&neighbours.pricing).await, 3);

@@ -435,26 +435,39 @@ impl Write for Log {
     }
 }
 
-#[tokio::test]
-async fn each_repetition_is_one_line_of_the_log() {
-    let neighbours = Neighbourhood::start().await;
-    given(&neighbours.accounting, SUMMARY, status(503)).await;
+/// The lines at `warn` or `error` that a call leaves.
+async fn complaints(neighbours: &Neighbourhood, is_answered: bool) -> Vec<String> {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
 
     let guard = tracing::subscriber::set_default(subscriber);
     let accounting = neighbours.clients().accounting;
-    accounting.holdings(&portfolio()).await.unwrap_err();
+    assert_eq!(accounting.holdings(&portfolio()).await.is_ok(), is_answered);
     drop(guard);
 
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("WARN")).collect();
-    assert_eq!(lines.len(), 2, "{log}");
-    for (attempt, line) in (1..).zip(lines) {
-        assert!(line.contains("trying again"), "{line}");
-        assert!(line.contains("portfolio-accounting-service"), "{line}");
-        assert!(line.contains(&format!("attempt={attempt}")), "{line}");
-        assert!(line.contains("503 Service Unavailable"), "{line}");
+    log.lines().filter(|line| line.contains("WARN") || line.contains("ERROR")).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn a_call_that_was_repeated_with_success_is_one_line_of_the_log() {
+    let neighbours = Neighbourhood::start().await;
+    given_first(&neighbours.accounting, SUMMARY, 2, status(503)).await;
+    given(&neighbours.accounting, SUMMARY, status(404)).await;
+
+    let lines = complaints(&neighbours, true).await;
+
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    for part in ["portfolio-accounting-service", SUMMARY, "attempts=3", "503 Service Unavailable"] {
+        assert!(lines[0].contains(part), "{part}: {}", lines[0]);
     }
+}
+
+#[tokio::test]
+async fn a_call_that_fails_is_left_to_whoever_handles_the_failure() {
+    let neighbours = Neighbourhood::start().await;
+    given(&neighbours.accounting, SUMMARY, status(503)).await;
+
+    assert_eq!(complaints(&neighbours, false).await, [""; 0]);
 }
