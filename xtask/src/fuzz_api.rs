@@ -171,6 +171,8 @@ impl Service {
         command.args(["serve", "order-generation", "--host", "127.0.0.1", "--port", "0"]);
         command.arg("--database-url").arg(format!("sqlite:{}", data.join("store.db").display()));
         command.envs(sandbox.variables.iter().cloned());
+        // Nobody waits for what it asks to be done, and to be busy is no fault.
+        command.env("MAX_ASYNC_REBALANCES", "100000");
         let (running, mut lines) = spawned(&mut command)?;
         let address = lines.by_ref().map_while(Result::ok).find_map(|line| {
             let line: Value = serde_json::from_str(&line).ok()?;
