@@ -1,6 +1,7 @@
 //! Commands for those who work on this repository: `cargo xtask <command>`.
 
 mod bench;
+mod deny;
 mod dist;
 mod docs;
 mod fuzz_api;
@@ -41,6 +42,8 @@ usage: cargo xtask <command>
   soak [--minutes N] [--clients N] [--seed N] [--store sqlite|standalone|replica-set] [--kill]
                          the service under load while its neighbours fail at random, and with --kill
                          is killed now and then: everything that it says and keeps is checked
+  deny [CHECK]...        bans, licenses and sources of the dependencies, or the checks of cargo-deny that
+                         are named; builds it once, into the target directory
   dist [--program FILE]  the program as the image has it, tried in a root that holds what the image does
   lint-deploy            the Dockerfile, the workflows, the compose files and the manifests
   mongod install         the MongoDB server of the tests, into the target directory
@@ -65,6 +68,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["fuzz-api", arguments @ ..] => fuzz_api::run(arguments),
         ["soak", arguments @ ..] => bench::soak(arguments),
         ["bench", arguments @ ..] => bench::run(arguments),
+        ["deny", arguments @ ..] => deny::run(arguments),
         ["dist", arguments @ ..] => dist::run(arguments),
         ["lint-deploy"] => lint_deploy::run(),
         ["mongod", "install"] => mongod::install(),
