@@ -24,8 +24,9 @@ const BASE_LIBRARIES: &[&str] = &[
     "libstdc++.so.6",
 ];
 
-/// Of the base image, gcr.io/distroless/cc-debian12: what it takes unpacked, rounded up.
-const BASE_BYTES: u64 = 25_000_000;
+/// Of the base image, gcr.io/distroless/cc-debian12: what the packages of Debian 12 that it holds take
+/// unpacked, 23.8 MB for amd64, rounded up.
+const BASE_BYTES: u64 = 24_000_000;
 
 /// What the image may take, unpacked.
 const MAX_IMAGE_BYTES: u64 = 60_000_000;
