@@ -11,6 +11,7 @@ mod cors;
 mod gate;
 mod health;
 mod idempotency;
+mod leaving;
 mod openapi;
 pub mod order_generation;
 mod paging;

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use crate::caller::caller;
 use crate::gate::is_of_the_api;
+use crate::leaving::{Chunked, Leaving};
 use crate::problem::Problem;
 use crate::server::Settings;
 use crate::telemetry::{Journey, ProblemCode, Telemetry};
@@ -39,7 +40,7 @@ impl InFlight {
     }
 }
 
-/// Counts one request until dropped, be it answered or abandoned.
+/// Counts one request until dropped, be it answered to the end or abandoned.
 struct Passing(Data<InFlight>);
 
 impl Passing {
@@ -73,10 +74,11 @@ pub(crate) async fn passage(
     in_flight: Data<InFlight>,
     telemetry: Data<dyn Telemetry>,
     settings: Data<Settings>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, Error> {
-    let _passing = Passing::enter(in_flight);
+    let passing = Passing::enter(in_flight);
+    let unread = Chunked::of(&mut request);
     let id = correlation_id(request.headers());
     let (caller, shown) = caller(&request, &settings);
     request.extensions_mut().insert(shown);
@@ -92,14 +94,15 @@ pub(crate) async fn passage(
         answer
     };
     let answer = caller::scope(caller, trace::scope(trace, answer));
-    let mut response = correlation::scope(id.clone(), answer).instrument(span).await?;
+    let answer = correlation::scope(id.clone(), answer);
+    let mut response = answer.instrument(span.clone()).await?;
     if let Ok(id) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(CORRELATION_ID, id);
     }
     for (name, value) in security {
         response.headers_mut().insert(name, value);
     }
-    Ok(response)
+    Ok(response.map_body(|_, body| Leaving::new(body.boxed(), span, (journey, passing, unread))))
 }
 
 /// The refusals of the libraries in between, which are plain text, as problems.

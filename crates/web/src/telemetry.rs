@@ -35,7 +35,7 @@ pub struct Exchange<'a> {
     pub status: u16,
     /// The code of the problem that was the answer, if one was.
     pub problem: Option<&'static str>,
-    /// Until the answer began.
+    /// Until the last byte of the answer, or until the client was gone.
     pub took: Duration,
 }
 

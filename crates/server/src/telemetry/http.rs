@@ -32,11 +32,27 @@ struct Figures {
     durations: Histogram<f64>,
     in_flight: UpDownCounter<i64>,
     errors: Counter<u64>,
+    turned_away: Counter<u64>,
 }
+
+/// The codes of the problems that say so: to a caller without a key, one who asks too often, and whoever
+/// comes when the service is full.
+const TURNED_AWAY: [&str; 4] = ["api-key-required", "api-key-unknown", "too-many-requests", "overloaded"];
 
 impl Figures {
     fn new(meter: &Meter) -> Self {
+        let turned_away = meter
+            .u64_counter("requests_turned_away_total")
+            .with_description(
+                "Requests refused before anything was done for them, by the code of the problem",
+            )
+            .build();
+        // An increase can be told from the first one on.
+        for reason in TURNED_AWAY {
+            turned_away.add(0, &[KeyValue::new("reason", reason)]);
+        }
         Self {
+            turned_away,
             requests: meter
                 .u64_counter("http_requests_total")
                 .with_description("Requests answered, or abandoned by their clients (status 499)")
@@ -44,7 +60,7 @@ impl Figures {
             durations: meter
                 .f64_histogram("http_request_duration_milliseconds")
                 .with_unit("ms")
-                .with_description("Time until an answer began")
+                .with_description("Time until the last byte of an answer, or until the client was gone")
                 .with_boundaries(DURATIONS.to_vec())
                 .build(),
             in_flight: meter
@@ -66,6 +82,9 @@ impl Figures {
         if 500 <= status {
             let error_type = KeyValue::new("error_type", problem.unwrap_or("turned-away"));
             self.errors.add(1, &[error_type, KeyValue::new("endpoint", path.value.clone())]);
+        }
+        if let Some(reason) = problem.filter(|code| TURNED_AWAY.contains(code)) {
+            self.turned_away.add(1, &[KeyValue::new("reason", reason)]);
         }
         let labels = [KeyValue::new("method", method), path, KeyValue::new("status", i64::from(status))];
         self.requests.add(1, &labels);

@@ -13,6 +13,7 @@ use web::{ApiKeys, Guarded};
 
 use crate::harness::{Reply, TestServer, position, reply};
 use crate::process::{Process, run, serve};
+use crate::telemetry::figures::Figures;
 
 const KEY: &str = "globeco_4c8f";
 /// Those that a refusal must carry no less than an answer.
@@ -65,6 +66,14 @@ async fn with_api_keys_nobody_calls_the_api_without_one() {
         assert!(!format!("{refused:?}").contains(KEY));
         expect_refusal(refused, 401, code);
     }
+    let figures = Figures::of(&server).await;
+    assert_eq!([turned_away(&figures, "api-key-required"), turned_away(&figures, "api-key-unknown")], [5, 2]);
+}
+
+fn turned_away(figures: &Figures, reason: &str) -> u64 {
+    let series = format!("requests_turned_away_total{{reason=\"{reason}\"}}");
+    assert!(figures.series.contains_key(&series), "{series}");
+    figures.count(&series)
 }
 
 #[tokio::test]
@@ -145,6 +154,7 @@ async fn more_requests_than_there_are_slots_are_shed_at_once_and_the_slots_becom
         }
     }
     server.get("/api/v1/models").await.expect(200);
+    assert_eq!(turned_away(&Figures::of(&server).await, "overloaded"), 2 * 16);
 }
 
 #[tokio::test]
@@ -160,6 +170,7 @@ async fn a_caller_who_asks_too_often_is_told_when_to_come_back() {
         join_all(calls).await.into_iter().filter(|reply| reply.status.as_u16() != 200).collect();
 
     assert!(!refused.is_empty());
+    assert_eq!(turned_away(&Figures::of(&server).await, "too-many-requests"), refused.len() as u64);
     for reply in refused {
         assert_eq!(reply.headers["retry-after"], "1");
         expect_refusal(reply, 429, "too-many-requests");
@@ -313,4 +324,61 @@ async fn nasty_requests_are_refused_or_cut_off_and_never_a_fault_of_ours() {
         assert!(body.is_empty() || answer.contains("application/problem+json"), "{name}: {answer}");
         server.get("/health/live").await.expect(200);
     }
+}
+
+/// A client that keeps its connection, and its chunked body open.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_never_ends_a_body_in_chunks_loses_the_connection_after_the_answer() {
+    let server = TestServer::start_with(|config| {
+        with_key(config);
+        config.protection.body_timeout = Duration::from_secs(1);
+        config.http.max_body_bytes = 1 << 16;
+    })
+    .await;
+    let request = |path: &str, key: &str, method: &str| {
+        let head = format!("{method} {path} HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\n");
+        format!("{head}transfer-encoding: chunked\r\n\r\n1\r\n{{\r\n").into_bytes()
+    };
+    let silence = |_: &TcpStream| {};
+    let drip = |stream: &TcpStream| keep_sending(stream, b"1\r\n \r\n", Duration::from_millis(20));
+    let flood = |stream: &TcpStream| keep_sending(stream, CHUNK, Duration::ZERO);
+    let (silence, drip, flood): (Then, Then, Then) = (silence, drip, flood);
+
+    for (name, bytes, then, status) in [
+        ("read, and then nothing", request("/api/v1/models", KEY, "POST"), silence, "408"),
+        ("read, and then little", request("/api/v1/models", KEY, "POST"), drip, "408"),
+        ("read, and then too much", request("/api/v1/models", KEY, "POST"), flood, "413"),
+        ("not read", request("/api/v1/models", KEY, "GET"), silence, "200"),
+        ("not read, and then little", request("/api/v1/models", KEY, "GET"), drip, "200"),
+        ("refused", request("/api/v1/models", "guess", "POST"), silence, "401"),
+        ("refused, and then too much", request("/api/v1/models", "guess", "POST"), flood, "401"),
+    ] {
+        let answer = tokio::task::block_in_place(|| raw(&server, &bytes, then));
+
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{name}: {answer}");
+        assert!(answer.contains("\r\nconnection: close\r\n"), "{name}: {answer}");
+    }
+
+    // Whoever ends it keeps the connection.
+    let bytes = request("/api/v1/models", KEY, "POST");
+    let answers = tokio::task::block_in_place(|| {
+        raw(&server, &bytes, |stream| {
+            { stream }.write_all(b"1\r\n}\r\n0\r\n\r\n").unwrap();
+            { stream }.write_all(&get("/health/live", "")).unwrap();
+        })
+    });
+    assert!(answers.starts_with("HTTP/1.1 422 ") && answers.contains("HTTP/1.1 200 "), "{answers}");
+}
+
+/// A chunk of sixteen blanks.
+const CHUNK: &[u8] = b"10\r\n                \r\n";
+
+/// Until the other side has had enough.
+fn keep_sending(stream: &TcpStream, bytes: &'static [u8], pause: Duration) {
+    let mut stream = stream.try_clone().unwrap();
+    std::thread::spawn(move || {
+        while stream.write_all(bytes).is_ok() {
+            std::thread::park_timeout(pause);
+        }
+    });
 }

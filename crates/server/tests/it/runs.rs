@@ -297,6 +297,38 @@ async fn what_is_known_at_once_is_refused_at_once() {
     assert_eq!(tried[0]["rebalance_id"], Value::Null);
 }
 
+/// Who follows a rebalance is being answered as long as there is something to follow.
+#[tokio::test]
+async fn a_streamed_answer_is_in_flight_until_its_end_or_until_its_client_is_gone() {
+    const ROUTE: &str = "method=\"GET\",path=\"/api/v1/rebalance/{rebalance_id}/events\",status=\"200\"";
+    let desk = Desk::of(1000, |_| {}).await;
+    desk.be_slow();
+    let record = path(&desk.start().await);
+    let in_flight = async || Figures::of(&desk.server).await.count("http_requests_in_flight");
+    let ended = async || {
+        let figures = Figures::of(&desk.server).await;
+        figures.count(&format!("http_request_duration_milliseconds_count{{{ROUTE}}}"))
+    };
+    let follow = async || {
+        let url = format!("{}{record}/events", desk.server.url);
+        desk.server.client.get(url).send().await.unwrap().error_for_status().unwrap()
+    };
+
+    let (gone, stays) = (follow().await, follow().await);
+    assert_eq!((in_flight().await, ended().await), (1 + 2, 0));
+
+    // It is noticed when there is something to tell.
+    drop(gone);
+    while in_flight().await != 1 + 1 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(ended().await, 1);
+
+    desk.server.delete(&format!("{record}?version=1")).await.expect(200);
+    assert!(stays.text().await.unwrap().contains("event: cancelled"));
+    assert_eq!((in_flight().await, ended().await), (1, 2));
+}
+
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_nothing() {
     let desk = Desk::of(600, |_| {}).await;

@@ -201,6 +201,7 @@ async fn every_family_is_there_with_its_type() {
         ("rebalance_portfolios_total", "counter"),
         ("rebalance_stage_duration_seconds", "histogram"),
         ("rebalances_total", "counter"),
+        ("requests_turned_away_total", "counter"),
         ("target_info", "gauge"),
     ];
     let expected: BTreeMap<String, String> =
