@@ -178,7 +178,7 @@ async fn after_the_pause_a_few_calls_find_out_whether_it_is_back_for_all_who_ask
 
 #[tokio::test]
 async fn a_storm_of_requests_at_a_dead_neighbour_reaches_it_a_few_times() {
-    const N_REQUESTS: usize = 1000;
+    const N_REQUESTS: usize = 300;
     let desk = Desk::open(opens_after_five).await;
     Accounting.inject(&desk.server.sandbox, Faults::outage());
 

@@ -125,9 +125,15 @@ impl Culprit {
 
 impl Fault {
     fn settings(self, config: &mut Config) {
-        let patience = if self == Slow { Duration::from_millis(200) } else { Duration::from_mins(1) };
+        let patient = Duration::from_mins(1);
+        // Names are asked for once, so that a busy machine must not keep them waiting for long.
+        let (patience, for_names) = if self == Slow {
+            (Duration::from_millis(400), Duration::from_secs(2))
+        } else {
+            (patient, patient)
+        };
         config.neighbours.timeout = patience;
-        config.neighbours.name_timeout = patience;
+        config.neighbours.name_timeout = for_names;
         config.neighbours.first_backoff = Duration::from_millis(1);
         config.neighbours.attempts = 3.try_into().unwrap();
     }
@@ -219,7 +225,8 @@ fn assert_told(came: &Came, way: Way, told: Told, cell: &str) {
         if way != Way::Async {
             assert_eq!(
                 (&portfolio["status"], &portfolio["portfolio_name"]),
-                (&json!("REBALANCED"), &json!(name))
+                (&json!("REBALANCED"), &json!(name)),
+                "{cell}"
             );
         }
     }
