@@ -370,7 +370,7 @@ fn retry_after(reply: &Reply) -> u64 {
 
 #[tokio::test]
 async fn a_pause_that_a_neighbour_asks_for_is_passed_on_where_it_is_too_long_to_wait() {
-    let desk = Desk::open(|_| {}).await;
+    let desk = Desk::open(|config| config.http.request_deadline = Duration::from_secs(9)).await;
     let busy = Failure::Status { code: 503, retry_after_seconds: Some(40) };
     desk.server.sandbox.accounting.inject(Faults::always(busy));
 
