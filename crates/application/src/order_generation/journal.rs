@@ -29,6 +29,9 @@ pub trait Journal: Send + Sync {
     /// A run has ended, or could not begin.
     fn run_ended(&self, _entry: &RunEntry<'_>) {}
 
+    /// A run was failed because its process is gone, and cannot tell so itself.
+    fn run_lost(&self, _rebalance: &RebalanceId) {}
+
     fn rebalance_deletion(&self, _id: &RebalanceId, _result: Result<Version, &Error>) {}
 
     /// What a stage of a rebalance took, be it kept or dry.

@@ -485,6 +485,7 @@ impl OrderGeneration {
                 Ok(lost) => {
                     for id in lost {
                         tracing::warn!(rebalance_id = %id, "rebalance interrupted: its process is gone");
+                        self.journal.run_lost(&id);
                     }
                 }
                 Err(error) => tracing::warn!(error = %Chain(&error), "lost runs are not looked for"),

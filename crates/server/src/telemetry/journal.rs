@@ -26,6 +26,9 @@ const DRIFTS: [f64; 12] = [0.0, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 /// In seconds: to state a problem takes microseconds, to read the holdings of many portfolios seconds.
 const STAGES: [f64; 8] = [0.000_01, 0.000_1, 0.001, 0.01, 0.1, 1.0, 10.0, 60.0];
 
+/// Of a rebalance whose process ended before it did.
+const INTERRUPTED: &str = "interrupted";
+
 pub(crate) struct Account {
     rebalances: Counter<u64>,
     portfolios: Counter<u64>,
@@ -35,11 +38,14 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(meter: &Meter) -> Self {
+        let rebalances = meter
+            .u64_counter("rebalances_total")
+            .with_description("Rebalances that were to be kept, by what they came to")
+            .build();
+        // An increase can be told from the first one on.
+        rebalances.add(0, &[KeyValue::new("scope", "model"), KeyValue::new("status", INTERRUPTED)]);
         Self {
-            rebalances: meter
-                .u64_counter("rebalances_total")
-                .with_description("Rebalances that were to be kept, by what they came to")
-                .build(),
+            rebalances,
             portfolios: meter
                 .u64_counter("rebalance_portfolios_total")
                 .with_description(
@@ -67,7 +73,7 @@ impl Account {
         let status = match result {
             Ok(outcome) if failed(outcome) == 0 => "rebalanced",
             Ok(_) => "partial",
-            Err(error) => fault(error).0,
+            Err(error) => status_of(error),
         };
         self.rebalances.add(1, &[KeyValue::new("scope", scope), KeyValue::new("status", status)]);
         let (rebalanced, failed) = portfolios(result);
@@ -184,9 +190,24 @@ impl Journal for Account {
         let status = match result {
             Ok((_, 0)) => "rebalanced",
             Ok(_) => "partial",
-            Err(error) => fault(error).0,
+            Err(error) => status_of(error),
         };
         self.rebalances.add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status)]);
+    }
+
+    fn run_lost(&self, rebalance: &RebalanceId) {
+        let error = Error::Interrupted;
+        let (outcome, reason) = fault(&error);
+        tracing::info!(
+            target: "audit",
+            action = "rebalance-model",
+            rebalance_id = %rebalance,
+            outcome,
+            reason,
+            "rebalance"
+        );
+        self.rebalances
+            .add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status_of(&error))]);
     }
 
     fn rebalance_deletion(&self, id: &RebalanceId, result: Result<Version, &Error>) {
@@ -213,6 +234,11 @@ impl Journal for Account {
         };
         self.stages.record(took.as_secs_f64(), &[KeyValue::new("stage", stage)]);
     }
+}
+
+/// Of a rebalance that failed: whose fault it is, or that its process ended before.
+fn status_of(error: &Error) -> &'static str {
+    if matches!(error, Error::Interrupted) { INTERRUPTED } else { fault(error).0 }
 }
 
 /// In a word, and why.

@@ -16,6 +16,11 @@ use tracing::field::Empty;
 /// In seconds. Those of the contract, and smaller ones: most solves take microseconds.
 const DURATIONS: [f64; 12] = [0.000_1, 0.001, 0.01, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
+/// What is the optimiser's fault.
+const UNSOUND: &str = "unsound";
+const OUT_OF_TIME: &str = "out_of_time";
+const BROKEN: &str = "broken";
+
 pub(crate) struct ObservedOptimizer {
     inner: Box<dyn Optimizer>,
     solves: Counter<u64>,
@@ -24,12 +29,17 @@ pub(crate) struct ObservedOptimizer {
 
 impl ObservedOptimizer {
     pub(crate) fn new(inner: Box<dyn Optimizer>, meter: &Meter) -> Self {
+        let solves = meter
+            .u64_counter("optimizations_total")
+            .with_description("Portfolios given to the optimiser, by what it came to")
+            .build();
+        // An increase can be told from the first one on.
+        for status in [UNSOUND, OUT_OF_TIME, BROKEN] {
+            solves.add(0, &[KeyValue::new("status", status)]);
+        }
         Self {
             inner,
-            solves: meter
-                .u64_counter("optimizations_total")
-                .with_description("Portfolios given to the optimiser, by what it came to")
-                .build(),
+            solves,
             durations: meter
                 .f64_histogram("optimization_duration_seconds")
                 .with_unit("s")
@@ -80,13 +90,13 @@ impl Optimizer for ObservedOptimizer {
 /// In a word, and whether it is the optimiser's fault.
 fn status(problem: &Problem, answer: &Result<Answer, OptimizerError>) -> (&'static str, bool) {
     match answer {
-        Ok(answer) if problem.verify(answer).is_err() => ("unsound", true),
+        Ok(answer) if problem.verify(answer).is_err() => (UNSOUND, true),
         Ok(answer) if problem.objective(&answer.quantities) == answer.lower_bound => ("optimal", false),
         Ok(_) => ("bounded", false),
         Err(OptimizerError::Unsupported(_)) => ("unsupported", false),
         Err(OptimizerError::NoSolution) => ("infeasible", false),
-        Err(OptimizerError::OutOfTime) => ("out_of_time", true),
-        Err(OptimizerError::Broken { .. }) => ("broken", true),
+        Err(OptimizerError::OutOfTime) => (OUT_OF_TIME, true),
+        Err(OptimizerError::Broken { .. }) => (BROKEN, true),
     }
 }
 

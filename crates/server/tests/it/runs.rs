@@ -385,4 +385,8 @@ async fn a_killed_services_rebalance_fails_once_its_lease_has_ended() {
     let last = events(&next.url, &desk.server.client, &record).await.pop().unwrap();
     assert_eq!((last.0.as_str(), &last.1["error"]["code"]), ("failed", &json!("interrupted")));
     desk.assert_no_portfolios(&record).await;
+    let interrupted = "rebalances_total{scope=\"model\",status=\"interrupted\"}";
+    while Figures::of(&desk.server).await.count(interrupted) == 0 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -325,6 +325,7 @@ async fn rebalances_are_counted_with_their_portfolios_and_drifts() {
     assert_eq!(
         rebalances,
         [
+            ("rebalances_total{scope=\"model\",status=\"interrupted\"}", "0"),
             ("rebalances_total{scope=\"model\",status=\"rebalanced\"}", "1"),
             ("rebalances_total{scope=\"model\",status=\"refused\"}", "1"),
             ("rebalances_total{scope=\"model\",status=\"unavailable\"}", "1"),
