@@ -4,7 +4,7 @@ pub(crate) mod examples;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::{Write, stdout};
+use std::io::{self, Write, stdout};
 use std::path::PathBuf;
 use std::pin::pin;
 use std::process::ExitCode;
@@ -103,7 +103,7 @@ struct Migrate {
 
 #[derive(Args)]
 struct Settings {
-    /// A configuration file in the form of the defaults; may be given more than once, the later wins.
+    /// A configuration file, as `config show` prints one; may be given more than once, the later wins.
     #[arg(long = "config", value_name = "FILE")]
     files: Vec<PathBuf>,
     /// Where models and rebalances are kept: sqlite:PATH, or the URL of a MongoDB.
@@ -149,10 +149,10 @@ impl Serve {
 /// Where the securities and prices of the sandbox come from.
 #[derive(Args, Clone)]
 pub(crate) struct UniverseOptions {
-    /// Securities as CSV: ticker,description. Without it, about a hundred well-known companies.
+    /// Securities as CSV, after the header `ticker,description`. Without it, about a hundred well-known companies.
     #[arg(long, value_name = "FILE", requires = "prices")]
     pub(crate) securities: Option<PathBuf>,
-    /// Prices as CSV: `price_date,ticker,price,price_std`.
+    /// Prices as CSV, after the header `price_date,ticker,price,price_std`.
     #[arg(long, value_name = "FILE", requires = "securities")]
     pub(crate) prices: Option<PathBuf>,
     /// The day of the prices, or the nearest there is.
@@ -199,6 +199,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if nobody_reads_on(&error) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "the last word of a command that failed")]
             {
@@ -207,6 +208,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether what was printed went to a command that has seen enough of it, such as `head`.
+fn nobody_reads_on(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn finished(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The service's address, such as <http://127.0.0.1:8080>; without it, what HOST and PORT say.
+    /// The service's address, such as `http://127.0.0.1:8080`; without it, what HOST and PORT say.
     url: Option<String>,
 }
 

@@ -1,7 +1,7 @@
 //! The commands that start nothing: what is configured, the interface, completions, help.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use crate::process::run;
 
@@ -148,6 +148,19 @@ fn every_shell_gets_completions_that_name_the_commands() {
             assert!(said.out.contains(word), "{shell}: {word}");
         }
     }
+}
+
+#[test]
+fn who_reads_only_the_beginning_of_what_is_printed_is_told_of_no_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    // Longer than what a pipe holds.
+    let mut command = run(&["openapi"], folder.path(), &[]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+
+    drop(child.stdout.take());
+
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
 }
 
 #[test]
