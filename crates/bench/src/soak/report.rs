@@ -96,6 +96,8 @@ impl Soaked<'_> {
         };
         let mark = vitals.mark().as_secs();
         row(&format!("MB of memory, after {mark} s and at the end"), between(|held| held.memory));
+        let tenths: Vec<String> = vitals.memory().iter().map(|most| format!("{most:.0}")).collect();
+        row("  at most, in each tenth of the time", tenths.join(", "));
         row("open files, then and at the end", between(|held| held.files));
         row("threads, then and at the end", between(|held| held.threads));
         table

@@ -88,6 +88,13 @@ impl Vitals {
         })
     }
 
+    /// The memory of each tenth of the time, in MB: whether it levels off.
+    pub(super) fn memory(&self) -> Vec<f64> {
+        let samples = self.samples.borrow();
+        let tenths = samples.chunks(samples.len().div_ceil(10).max(1));
+        tenths.map(|tenth| tenth.iter().map(|sample| sample.found[0]).fold(0.0, f64::max)).collect()
+    }
+
     pub(super) fn most(&self) -> Held {
         let most =
             |idx: usize| self.samples.borrow().iter().map(|sample| sample.found[idx]).fold(0.0, f64::max);
