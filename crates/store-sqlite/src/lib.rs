@@ -90,10 +90,8 @@ impl SqliteStore {
         let writer = pool(config, 1).connect_with(writing).await.map_err(unusable)?;
         migrate(&writer).await.map_err(|source| OpenError::Outdated { path: path.clone(), source })?;
         let reading = connecting(config).read_only(true).pragma("cache_size", READER_CACHE);
-        let readers = pool(config, config.max_connections.max(1))
-            .connect_with(reading)
-            .await
-            .map_err(unusable)?;
+        let readers =
+            pool(config, config.max_connections.max(1)).connect_with(reading).await.map_err(unusable)?;
         Ok(Self { readers, writer })
     }
 
