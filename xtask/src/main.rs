@@ -32,9 +32,10 @@ usage: cargo xtask <command>
   bench store            how fast models and rebalances are kept and read, in each store and by
                          its bare driver, and how much memory a large rebalance takes
   bench http [--store sqlite|standalone|replica-set]... [--requests N] [--connections C]
-             [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
+             [--telemetry] [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
                          how many rebalances a second over HTTP, and how many a handler that does no
-                         more than the calls and the writes; also another server of the same API
+                         more than the calls and the writes; also another server of the same API;
+                         or what telemetry costs, with a collector and with a dead one
   bench bulk [--store sqlite|standalone|replica-set]... [--portfolios N] [--positions N]
              [--beside PROGRAM]
                          how many portfolios a second in one large rebalance, where the time goes, and

@@ -8,6 +8,7 @@
 mod floor;
 mod load;
 mod report;
+mod telemetry;
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -27,11 +28,13 @@ use crate::store::bare::Bare;
 
 const USAGE: &str = "\
 usage: cargo xtask bench http [--store sqlite|standalone|replica-set]... [--requests N] [--connections C]
-                              [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
+                              [--telemetry] [--url BASE --neighbours ACCOUNTING,SECURITY,PRICING,PORTFOLIO]
 ";
 
 /// The program becomes the floor by this word and its settings.
 pub(crate) const FLOOR: &str = "http-floor";
+/// And by this one, and a port, a collector.
+pub(crate) const COLLECTOR: &str = "http-collector";
 
 const ROUNDS: u32 = 5;
 const WARM_UP: u32 = 300;
@@ -53,11 +56,18 @@ pub(crate) fn floor(settings: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) fn collector(port: &str) -> Result<ExitCode> {
+    telemetry::collect(port.parse()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
 /// What is measured, and how long.
 struct Choice {
     stores: Vec<StoreKind>,
     requests: u32,
     connections: usize,
+    /// The service with and without a collector, in place of the service and the floor.
+    telemetry: bool,
     /// Another server of the same API.
     url: Option<String>,
     neighbours: Option<Neighbours>,
@@ -65,8 +75,14 @@ struct Choice {
 
 impl Choice {
     fn read(arguments: &[&str]) -> Result<Self> {
-        let mut choice =
-            Self { stores: Vec::new(), requests: 20_000, connections: 8, url: None, neighbours: None };
+        let mut choice = Self {
+            stores: Vec::new(),
+            requests: 20_000,
+            connections: 8,
+            telemetry: false,
+            url: None,
+            neighbours: None,
+        };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             if let Some(store) = StoreKind::read(word, &mut words)? {
@@ -77,6 +93,7 @@ impl Choice {
             match *word {
                 "--requests" => choice.requests = value()?.parse()?,
                 "--connections" => choice.connections = value()?.parse()?,
+                "--telemetry" => choice.telemetry = true,
                 "--url" => choice.url = Some(value()?.trim_end_matches('/').to_owned()),
                 "--neighbours" => {
                     let urls: Vec<&str> = value()?.split(',').collect();
@@ -100,7 +117,7 @@ pub(super) struct Contender {
     name: String,
     base: String,
     /// The one that this is measured by, and where it is in the list.
-    floor: Option<usize>,
+    measure: Option<usize>,
     process: Option<Running>,
     database: Option<Bare>,
     rounds: Vec<Outcome>,
@@ -116,7 +133,7 @@ impl Contender {
         Self {
             name: name.to_owned(),
             base,
-            floor: None,
+            measure: None,
             process,
             database: None,
             rounds: Vec::new(),
@@ -140,10 +157,24 @@ async fn measure(choice: &Choice) -> Result<()> {
     let world = World::of(&neighbours, &client).await?;
 
     let mut contenders = Vec::new();
+    let mut collectors = Vec::new();
     for kind in &choice.stores {
+        if choice.telemetry {
+            let (settings, collector) =
+                telemetry::contenders(kind, folder.path(), &neighbours, &client).await?;
+            let plain = contenders.len();
+            contenders.extend(
+                settings
+                    .into_iter()
+                    .enumerate()
+                    .map(|(idx, contender)| Contender { measure: (0 < idx).then_some(plain), ..contender }),
+            );
+            collectors.push(collector);
+            continue;
+        }
         let [service, floor] = pair(kind, folder.path(), &neighbours, &client, &world).await?;
         let floor_at = contenders.len() + 1;
-        contenders.extend([Contender { floor: Some(floor_at), ..service }, floor]);
+        contenders.extend([Contender { measure: Some(floor_at), ..service }, floor]);
     }
     if let Some(url) = &choice.url {
         contenders.push(Contender::new(url, url.clone(), None));
@@ -174,6 +205,9 @@ async fn measure(choice: &Choice) -> Result<()> {
         }
     }
     report::say_all(choice, &contenders);
+    for collector in collectors {
+        say(&format!("the collector took {} spans\n", collector.spans()?));
+    }
     for contender in contenders {
         drop(contender.process);
         if let Some(database) = contender.database {

@@ -28,6 +28,7 @@ fn main() -> anyhow::Result<ExitCode> {
         ["bulk", arguments @ ..] => bulk::run(arguments),
         ["http", arguments @ ..] => http::run(arguments),
         [http::FLOOR, settings] => http::floor(settings),
+        [http::COLLECTOR, port] => http::collector(port),
         ["optimiser", arguments @ ..] => optimiser::run(arguments),
         ["soak", arguments @ ..] => soak::run(arguments),
         ["prices"] => prices::run().map(|()| ExitCode::SUCCESS),

@@ -19,6 +19,8 @@ use crate::neighbours::Neighbours;
 /// The requests of one iteration, in their order.
 pub(super) const STEPS: [&str; 4] =
     ["create a model of 10", "read the model", "rebalance its 3", "read the record"];
+/// Which of them it is.
+pub(super) const REBALANCE: usize = 2;
 
 const POSITIONS: usize = 10;
 const PORTFOLIOS: usize = 3;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use super::load::STEPS;
-use super::{Choice, Contender, ROUNDS};
+use super::load::{REBALANCE, STEPS};
+use super::{Choice, Contender, Outcome, ROUNDS};
 use crate::say;
 
 /// What the service should reach of the floor.
@@ -18,7 +18,9 @@ pub(super) fn say_all(choice: &Choice, contenders: &[Contender]) {
         choice.iterations() * ROUNDS * 4,
         choice.connections,
     ));
-    say(&format!("{}\n\n", throughput(contenders)));
+    let measure =
+        if choice.telemetry { "it without telemetry".to_owned() } else { format!("the floor (aim {AIM})") };
+    say(&format!("{}\n\n", throughput(contenders, &measure)));
     say(&format!("{}\n\n", latencies(contenders)));
     say(&format!("{}\n\n", work(contenders)));
     for contender in contenders {
@@ -29,29 +31,32 @@ pub(super) fn say_all(choice: &Choice, contenders: &[Contender]) {
     }
 }
 
-fn throughput(contenders: &[Contender]) -> Table {
+fn throughput(contenders: &[Contender], measure: &str) -> Table {
     let mut table = with_header(&[
         "",
         "iterations/s",
         "requests/s",
-        &format!("of the floor (aim {AIM})"),
+        &format!("of {measure}"),
+        "p99 of a rebalance, of the same",
         "errors",
         "peak MB",
         "resident MB, first to last",
     ]);
     for contender in contenders {
-        let rate = median(contender.rounds.iter().map(super::Outcome::rate).collect());
+        let rate = median(contender.rounds.iter().map(Outcome::rate).collect());
         let errors: usize = contender.rounds.iter().map(|round| round.errors.len()).sum();
-        let ratio = contender.floor.map(|floor| {
-            let pairs = contender.rounds.iter().zip(&contenders[floor].rounds);
-            format!("{:.2}", median(pairs.map(|(own, floor)| own.rate() / floor.rate()).collect()))
-        });
+        let of_the_measure = |figure: fn(&Outcome) -> f64| {
+            let Some(measure) = contender.measure else { return String::new() };
+            let pairs = contender.rounds.iter().zip(&contenders[measure].rounds);
+            format!("{:.2}", median(pairs.map(|(own, other)| figure(own) / figure(other)).collect()))
+        };
         let [first, last] = contender.resident;
         table.add_row([
             contender.name.clone(),
             format!("{rate:.0}"),
             format!("{:.0}", rate * 4.0),
-            ratio.unwrap_or_default(),
+            of_the_measure(Outcome::rate),
+            of_the_measure(|round| at(&sorted(&round.times[REBALANCE]), 990)),
             errors.to_string(),
             format!("{:.0}", contender.peak),
             format!("{first:.0} to {last:.0}"),
@@ -64,14 +69,8 @@ fn latencies(contenders: &[Contender]) -> Table {
     let mut table = with_header(&[&["p50 / p99 / p99.9 in ms"][..], &STEPS[..]].concat());
     for contender in contenders {
         let cells = (0..STEPS.len()).map(|step| {
-            let rounds = contender.rounds.iter();
-            let mut times: Vec<Duration> = rounds.flat_map(|round| &round.times[step]).copied().collect();
-            times.sort_unstable();
-            let at = |per_mille: usize| {
-                let idx = (times.len() * per_mille).div_ceil(1000).saturating_sub(1);
-                times.get(idx).map_or("-".to_owned(), |time| format!("{:.1}", time.as_secs_f64() * 1e3))
-            };
-            format!("{} / {} / {}", at(500), at(990), at(999))
+            let times = sorted(contender.rounds.iter().flat_map(|round| &round.times[step]));
+            [500, 990, 999].map(|per_mille| format!("{:.1}", at(&times, per_mille))).join(" / ")
         });
         table.add_row(std::iter::once(contender.name.clone()).chain(cells));
     }
@@ -110,6 +109,18 @@ fn with_header(header: &[&str]) -> Table {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table
+}
+
+fn sorted<'a>(times: impl IntoIterator<Item = &'a Duration>) -> Vec<Duration> {
+    let mut times: Vec<Duration> = times.into_iter().copied().collect();
+    times.sort_unstable();
+    times
+}
+
+/// In milliseconds, of times in order; not a number where there are none.
+fn at(times: &[Duration], per_mille: usize) -> f64 {
+    let idx = (times.len() * per_mille).div_ceil(1000).saturating_sub(1);
+    times.get(idx).map_or(f64::NAN, |time| time.as_secs_f64() * 1e3)
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
