@@ -86,6 +86,8 @@ pub async fn serve(
         .workers(workers)
         .keep_alive(keep_alive)
         .client_request_timeout(head_timeout)
+        // Whoever closes its half has gone, as far as one can tell: nothing is done for it any more.
+        .h1_allow_half_closed(false)
         .shutdown_timeout(shutdown_timeout.as_secs())
         .disable_signals()
         .listen(listener)?

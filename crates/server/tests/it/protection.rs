@@ -340,8 +340,8 @@ async fn whoever_never_ends_a_body_in_chunks_loses_the_connection_after_the_answ
         format!("{head}transfer-encoding: chunked\r\n\r\n1\r\n{{\r\n").into_bytes()
     };
     let silence = |_: &TcpStream| {};
-    let drip = |stream: &TcpStream| keep_sending(stream, b"1\r\n \r\n", Duration::from_millis(20));
-    let flood = |stream: &TcpStream| keep_sending(stream, CHUNK, Duration::ZERO);
+    let drip = |stream: &TcpStream| keep_sending(stream, b"1\r\n \r\n".to_vec(), Duration::from_millis(20));
+    let flood = |stream: &TcpStream| keep_sending(stream, large_chunk(), Duration::ZERO);
     let (silence, drip, flood): (Then, Then, Then) = (silence, drip, flood);
 
     for (name, bytes, then, status) in [
@@ -370,14 +370,16 @@ async fn whoever_never_ends_a_body_in_chunks_loses_the_connection_after_the_answ
     assert!(answers.starts_with("HTTP/1.1 422 ") && answers.contains("HTTP/1.1 200 "), "{answers}");
 }
 
-/// A chunk of sixteen blanks.
-const CHUNK: &[u8] = b"10\r\n                \r\n";
+/// A chunk of 4,096 blanks.
+fn large_chunk() -> Vec<u8> {
+    format!("1000\r\n{:4096}\r\n", "").into_bytes()
+}
 
 /// Until the other side has had enough.
-fn keep_sending(stream: &TcpStream, bytes: &'static [u8], pause: Duration) {
+fn keep_sending(stream: &TcpStream, bytes: Vec<u8>, pause: Duration) {
     let mut stream = stream.try_clone().unwrap();
     std::thread::spawn(move || {
-        while stream.write_all(bytes).is_ok() {
+        while stream.write_all(&bytes).is_ok() {
             std::thread::park_timeout(pause);
         }
     });

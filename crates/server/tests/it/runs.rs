@@ -331,8 +331,9 @@ async fn a_streamed_answer_is_in_flight_until_its_end_or_until_its_client_is_gon
 
 #[tokio::test]
 async fn a_client_that_goes_away_leaves_nothing() {
-    let desk = Desk::of(600, |_| {}).await;
-    desk.be_slow();
+    let desk = Desk::of(600, |config| config.http.request_deadline = Duration::ZERO).await;
+    // Nothing else would end it soon.
+    desk.server.sandbox.accounting.inject(Faults::latency(Duration::from_mins(10)));
     let url = format!("{}/api/v1/model/{}/rebalance", desk.server.url, desk.model);
     let impatient = desk.server.client.post(url).timeout(Duration::from_millis(400)).send().await;
     assert!(impatient.unwrap_err().is_timeout());
@@ -342,6 +343,9 @@ async fn a_client_that_goes_away_leaves_nothing() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(desk.date().await, Value::Null);
+    let figures = Figures::of(&desk.server).await;
+    let labels = "method=\"POST\",path=\"/api/v1/model/{model_id}/rebalance\",status=\"499\"";
+    assert_eq!(figures.count(&format!("http_requests_total{{{labels}}}")), 1);
 }
 
 #[tokio::test]
