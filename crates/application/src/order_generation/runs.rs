@@ -431,6 +431,8 @@ impl OrderGeneration {
         };
         match self.finish(run, &ending).await {
             Ok(()) => error.map_or(Ok((ending.rebalanced, ending.failed.len())), Err),
+            // Whoever was first has told.
+            Err(error @ Error::RunEnded(_)) => Err(error),
             Err(error) => {
                 tracing::error!(error = %Chain(&error), "the end of a rebalance is not kept");
                 Err(error)

@@ -143,6 +143,7 @@ async fn a_replica_held_up_beyond_its_lease_finds_its_run_ended_and_leaves_it_so
     // It learns so at its next step, and has nothing under way then.
     replicas.other.signal("TERM");
     let lines = replicas.other.lines().await;
+    assert!(lines.iter().all(|line| line["level"] != "ERROR"), "{lines:#?}");
     let told: Vec<&Value> = lines.iter().filter(|line| line["action"] == "rebalance-model").collect();
     assert_eq!((told.len(), &told[0]["outcome"]), (2, &json!("begun")));
     assert_eq!((&told[1]["outcome"], &told[1]["reason"]), (&json!("refused"), &json!("rebalance-cancelled")));

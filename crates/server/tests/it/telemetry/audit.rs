@@ -1,5 +1,7 @@
 //! The audit trail.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::desk::{Desk, PORTFOLIOS, sent};
@@ -131,4 +133,31 @@ async fn a_rebalance_that_nobody_waits_for_is_told_when_it_begins_and_when_it_en
     // Why it failed is told once.
     let errors: Vec<_> = lines.iter().filter(|line| line["level"] == "ERROR").collect();
     assert_eq!((errors.len(), &errors[0]["correlation_id"]), (1, &json!("desk-2")), "{errors:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_rebalance_is_told_to_its_end_though_its_caller_has_gone() {
+    let mut desk = Desk::open(&[]).await;
+    let security = desk.sandbox.security.id_of("A").unwrap();
+    let portfolios: Vec<String> = (0..300).map(|n| format!("p{n:05}")).collect();
+    let positions = [position(&security, "0.45", "0.05", "0.05")];
+    let body = json!({ "name": "Large", "positions": positions, "portfolios": portfolios });
+    let model = sent(desk.post("/api/v1/models", &body), 201).await;
+    desk.sandbox.accounting.inject(sandbox::Faults::latency(Duration::from_secs(1)));
+    let path = format!("/api/v1/model/{}/rebalance", model["model_id"].as_str().unwrap());
+    let impatient = desk.post(&path, &json!({})).timeout(Duration::from_millis(500)).send().await;
+    assert!(impatient.unwrap_err().is_timeout());
+    while sent(desk.get("/api/v1/rebalances"), 200).await != json!([]) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    let lines = desk.stop().await;
+
+    let audit = audit(&lines);
+    let rebalances: Vec<_> = audit.into_iter().filter(|line| line["message"] == "rebalance").collect();
+    assert_eq!(
+        fields(&rebalances, &["outcome", "portfolios", "rebalanced", "reason"]),
+        [json!(["begun", 300, null, null]), json!(["unavailable", null, 0, "interrupted"])]
+    );
+    assert!(rebalances.iter().all(|line| line["caller"] == "address:127.0.0.1"), "{rebalances:#?}");
 }
