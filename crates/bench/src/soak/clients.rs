@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::ORPHANED;
 use super::desk::{
     Desk, EVENTS, Expected, FOLLOWERS, MODEL, MODELS, REBALANCE, REBALANCE_MODEL, REBALANCE_PORTFOLIO,
     REBALANCES, Reply, World,
@@ -22,8 +23,11 @@ use super::desk::{
 const MODELS_AT_MOST: usize = 5;
 /// More than are rebalanced in memory.
 const LARGE: usize = 300;
-/// A rebalance that nobody waits for has come to an end by then, whatever the neighbours do.
-const END: Duration = Duration::from_secs(40);
+/// What was begun has come to an end by then, whatever the neighbours do, and after a death, too.
+const END: Duration = Duration::from_secs(30).saturating_add(ORPHANED);
+
+/// What a service that died had sent to its store may still be under way.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 const IN_FLIGHT: &str = "request-in-flight";
 const TOO_MANY: &str = "too-many-rebalances";
@@ -217,6 +221,7 @@ impl<'a> Manager<'a> {
                 return Ok(());
             }
             None => {
+                sleep(ON_ITS_WAY).await;
                 let request = self.desk.request(Method::GET, MODEL, &self.models[own].id, "");
                 match self.desk.ask("read a model", MODEL, request).await? {
                     Some(reply) if reply.status == 200 => reply,
