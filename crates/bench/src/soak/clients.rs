@@ -319,6 +319,8 @@ impl<'a> Manager<'a> {
             (503, "external-service-unavailable" | "interrupted") | (422, "no-feasible-solution") => {
                 return Ok(());
             }
+            // Locked by a transaction that a killed process left open.
+            (503, "store-unavailable") if 0 < desk.deaths() => return Ok(()),
             (503, TOO_MANY) if ask.is_async => {
                 sleep(Duration::from_millis(100)).await;
                 return Ok(());
