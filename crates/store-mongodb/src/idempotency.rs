@@ -43,7 +43,8 @@ impl IdempotencyKeys for MongoStore {
             let claimed = keys
                 .find_one_and_update(doc! { "_id": key.as_str() }, taking(claim))
                 .upsert(true)
-                .return_document(ReturnDocument::After);
+                .return_document(ReturnDocument::After)
+                .max_time(self.patience);
             match self.in_time(claimed).await {
                 Err(error) if is_duplicate(&error) && attempts < ATTEMPTS => attempts += 1,
                 claimed => break claimed.map_err(failed)?,

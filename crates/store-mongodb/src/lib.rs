@@ -145,6 +145,9 @@ impl MongoStore {
     }
 
     /// The driver waits for ever for the answer of a server that was there when it was asked.
+    ///
+    /// What is given up here goes on there, and keeps the session that the driver lends to the next command: that
+    /// waits with it. So whatever may find a document locked has a `max_time` besides, by which the server ends it.
     async fn in_time<T>(
         &self,
         command: impl IntoFuture<Output = Result<T, mongodb::error::Error>>,

@@ -144,7 +144,8 @@ impl ModelRepository for MongoStore {
         let models = self.collection(MODELS);
         let replaced = models
             .find_one_and_update(at_version(object_id(id), expected), change)
-            .return_document(ReturnDocument::After);
+            .return_document(ReturnDocument::After)
+            .max_time(self.patience);
         match self.in_time(replaced).await.map_err(taken(content.name.as_str()))? {
             Some(model) => read_model(&model),
             None => Err(self.unmatched(MODELS, MODEL, object_id(id), expected).await),

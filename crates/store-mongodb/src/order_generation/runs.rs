@@ -143,8 +143,12 @@ impl RebalanceRuns for MongoStore {
         for id in found.await? {
             let mut which = overdue.clone();
             which.insert("_id", id);
-            if self.in_time(self.give_up(which, failure(reason))).await.map_err(failed)? {
-                expired.push(RebalanceId::from_bytes(id.bytes()));
+            match self.in_time(self.give_up(which, failure(reason))).await {
+                Ok(true) => expired.push(RebalanceId::from_bytes(id.bytes())),
+                Ok(false) => {}
+                // A transaction that a killed process left open locks it for a minute: not a reason to leave
+                // the others.
+                Err(error) => tracing::warn!(rebalance_id = %id, error = %Chain(&error), "not given up yet"),
             }
         }
         self.in_time(leftovers::sweep(&self.database)).await.map_err(failed)?;
@@ -168,7 +172,9 @@ impl MongoStore {
             "$unset": { "recording": 1, "lease": 1 },
             "$inc": { "version": 1_i64 },
         };
-        Ok(self.headers().update_one(which, given_up).await?.matched_count != 0)
+        let headers = self.headers();
+        let given_up = headers.find_one_and_update(which, given_up).projection(doc! { "_id": 1 });
+        Ok(given_up.max_time(self.patience).await?.is_some())
     }
 
     /// The recording of the run that is completed now, if there was one.

@@ -1,14 +1,20 @@
 //! Many at once, through clients that know nothing of each other.
 
-use application::order_generation::ports::{ModelRepository, Page, RebalanceRepository};
+use std::time::Duration;
+
+use application::order_generation::ports::{
+    Holder, Lease, ModelRepository, Page, RebalanceRepository, RebalanceRuns,
+};
 use application::repository::Error;
+use bson::oid::ObjectId;
 use bson::{Document, doc};
 use domain::order_generation::model::Model;
+use domain::order_generation::progress::{Progress, Reason, RebalanceStatus};
 use futures_util::TryStreamExt;
 use futures_util::future::{join, join_all};
 use mongodb::Client;
 use port_contracts::fixtures::{give_up_after, minute, model, rebalance};
-use store_mongodb::MongoStore;
+use store_mongodb::{Config, MongoStore};
 
 use crate::server::{config, deployments, fresh, kept_apart, replica_set};
 
@@ -135,4 +141,42 @@ async fn a_call_given_up_leaves_no_transaction_open() {
         assert!(attempt < 50, "{open:?}");
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+}
+
+#[tokio::test]
+async fn what_a_killed_process_has_locked_keeps_no_other_run_from_expiring() {
+    let Some(url) = replica_set() else { return };
+    let (_, guard) = fresh(url.clone()).await;
+    let timeout = Duration::from_millis(500);
+    let store = MongoStore::connect(&Config { timeout, ..config(url, &guard.name) }).await.unwrap();
+    let lost = [1, 2].map(|n| {
+        let mut header = rebalance(n, &[]).header;
+        header.status = RebalanceStatus::Running(Progress::default());
+        header
+    });
+    for header in &lost {
+        store.start(header, Lease { holder: Holder::new(1), length: Duration::ZERO }).await.unwrap();
+    }
+
+    // As by a process that is killed before it commits.
+    let client = Client::with_uri_str(&guard.url).await.unwrap();
+    let headers = client.database(&guard.name).collection::<Document>("rebalances");
+    let mut session = client.start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let first = doc! { "_id": ObjectId::from_bytes(lost[0].id.bytes()) };
+    let touched = headers.update_one(first, doc! { "$set": { "touched": true } });
+    touched.session(&mut session).await.unwrap();
+
+    let reason = Reason { code: "interrupted".to_owned(), detail: "nobody went on with it".to_owned() };
+    let mut expired = Vec::new();
+    while expired.is_empty() {
+        expired = store.expire(&reason).await.unwrap();
+    }
+    assert_eq!(expired, [lost[1].id]);
+
+    session.abort_transaction().await.unwrap();
+    while headers.find_one(doc! { "status": "RUNNING" }).await.unwrap().is_some() {
+        store.expire(&reason).await.unwrap();
+    }
+    assert_eq!(headers.count_documents(doc! { "status": "FAILED" }).await.unwrap(), 2);
 }
