@@ -14,6 +14,7 @@ mod process;
 mod service;
 mod soak;
 mod store;
+mod table;
 
 use std::io::Write as _;
 use std::process::ExitCode;

@@ -13,8 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use application::order_generation::ports::{ModelRepository, RebalanceRepository};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 use domain::identifier::{ModelId, RebalanceId};
 use domain::order_generation::model::{Followers, Model};
 use domain::order_generation::rebalance::Rebalance;
@@ -28,6 +27,7 @@ use store_sqlite::SqliteStore;
 
 use self::bare::{Bare, Recorded};
 use crate::say;
+use crate::table::with_header;
 
 const USAGE: &str = "usage: bench store --standalone URL --replica-set URL\n";
 
@@ -289,10 +289,8 @@ impl Row {
 }
 
 fn table(rows: Vec<Row>) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
     let aim = format!("ratio (aim {AIM})");
-    table.set_header([
+    let mut table = with_header(&[
         "median / p99 in ms",
         "embedded SQLite",
         "standalone",
@@ -314,9 +312,6 @@ fn table(rows: Vec<Row>) -> Table {
             bare_replica_set.shown(),
             replica_set.over(&bare_replica_set),
         ]);
-    }
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }

@@ -1,11 +1,11 @@
 //! What came of it, in three tables.
 
 use anyhow::{Result, ensure};
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 
 use super::{Choice, Measured, Way};
 use crate::say;
+use crate::table::with_header;
 
 /// Of the family `rebalance_stage_duration_seconds`. Stages in the same lane follow one another, the lanes
 /// go on side by side, and the last has two chunks at a time.
@@ -164,14 +164,4 @@ fn columns(large: &[&Measured], first: &str) -> Table {
     let names: Vec<String> = large.iter().map(|one| one.name()).collect();
     let header: Vec<&str> = std::iter::once(first).chain(names.iter().map(String::as_str)).collect();
     with_header(&header)
-}
-
-fn with_header(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    table
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, Table};
+use comfy_table::Table;
 
 use super::load::{REBALANCE, STEPS};
 use super::{Choice, Contender, Outcome, ROUNDS};
 use crate::say;
+use crate::table::with_header;
 
 /// What the service should reach of the floor.
 const AIM: f64 = 0.5;
@@ -97,16 +97,6 @@ fn work(contenders: &[Contender]) -> Table {
         let calls = contender.calls.map(|calls| format!("{:.2}", calls as f64 / f64::from(iterations)));
         let name = std::iter::once(contender.name.clone());
         table.add_row(name.chain(cpu).chain([calls.join(", ")]));
-    }
-    table
-}
-
-fn with_header(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(NOTHING);
-    table.set_header(header);
-    for column in table.column_iter_mut().skip(1) {
-        column.set_cell_alignment(CellAlignment::Right);
     }
     table
 }
