@@ -70,12 +70,7 @@ impl Account {
     }
 
     fn count(&self, scope: &'static str, result: Result<&Outcome, &Error>) {
-        let status = match result {
-            Ok(outcome) if failed(outcome) == 0 => "rebalanced",
-            Ok(_) => "partial",
-            Err(error) => status_of(error),
-        };
-        self.rebalances.add(1, &[KeyValue::new("scope", scope), KeyValue::new("status", status)]);
+        self.count_end(scope, result.map(failed));
         let (rebalanced, failed) = portfolios(result);
         self.count_portfolios(rebalanced, failed);
         for portfolio in result.iter().flat_map(|outcome| &outcome.portfolios) {
@@ -83,6 +78,17 @@ impl Account {
                 self.drift(portfolio);
             }
         }
+    }
+
+    /// Of a rebalance that came to something, `failed` is how many portfolios did not.
+    fn count_end(&self, scope: &'static str, failed: Result<usize, &Error>) {
+        let status = match failed {
+            Ok(0) => "rebalanced",
+            Ok(_) => "partial",
+            Err(Error::Interrupted) => INTERRUPTED,
+            Err(error) => fault(error).0,
+        };
+        self.rebalances.add(1, &[KeyValue::new("scope", scope), KeyValue::new("status", status)]);
     }
 
     fn count_portfolios(&self, rebalanced: usize, failed: usize) {
@@ -187,12 +193,7 @@ impl Journal for Account {
             reason,
             "rebalance"
         );
-        let status = match result {
-            Ok((_, 0)) => "rebalanced",
-            Ok(_) => "partial",
-            Err(error) => status_of(error),
-        };
-        self.rebalances.add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status)]);
+        self.count_end("model", result.map(|(_, failed)| failed));
     }
 
     fn run_lost(&self, rebalance: &RebalanceId) {
@@ -206,8 +207,7 @@ impl Journal for Account {
             reason,
             "rebalance"
         );
-        self.rebalances
-            .add(1, &[KeyValue::new("scope", "model"), KeyValue::new("status", status_of(&error))]);
+        self.count_end("model", Err(&error));
     }
 
     fn rebalance_deletion(&self, id: &RebalanceId, result: Result<Version, &Error>) {
@@ -234,11 +234,6 @@ impl Journal for Account {
         };
         self.stages.record(took.as_secs_f64(), &[KeyValue::new("stage", stage)]);
     }
-}
-
-/// Of a rebalance that failed: whose fault it is, or that its process ended before.
-fn status_of(error: &Error) -> &'static str {
-    if matches!(error, Error::Interrupted) { INTERRUPTED } else { fault(error).0 }
 }
 
 /// In a word, and why.
